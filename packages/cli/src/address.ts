@@ -1,0 +1,95 @@
+/** From the words that name images to the stores they mean. */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import type { ImageSource, ImageTarget, RegistryError, ValidationError } from "@effect-registry/core"
+import { Address, DockerArchive, Store, TarReadError } from "@effect-registry/tar"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { UsageError } from "./exit.js"
+import { Output } from "./output.js"
+import type { Services } from "./perform.js"
+import { Stdio } from "./stdio.js"
+
+export type Failure = RegistryError | TarReadError | ValidationError
+
+/** References may be written as skopeo does, `docker://HOST/REPOSITORY`. */
+export const withoutScheme = (reference: string): string => reference.replace(/^docker:\/\//, "")
+
+/** Whether `-` stands here, or one of its names. */
+export const isStandard = (text: string): boolean => text === "-" || text === "/dev/stdin" || text === "/dev/stdout"
+
+/** What an address means, with a note where a file of that name is passed over. */
+export const parse = (text: string) =>
+  Effect.gen(function* () {
+    const address = yield* Address.parse(text)
+    if (address._tag !== "Reference") return address
+    const fs = yield* FileSystem.FileSystem
+    const output = yield* Output
+    if (yield* Effect.orElseSucceed(fs.exists(text), () => false)) {
+      yield* output.note(`${text} is taken for a reference; write ./${text} for the file`)
+    }
+    return address
+  })
+
+/** Where images are read from. */
+export const source = (
+  address: Address.Address
+): Effect.Effect<ImageSource<Failure, Services>, UsageError, Stdio> =>
+  Effect.gen(function* () {
+    const stdio = yield* Stdio
+    if (address._tag === "Standard" && stdio.inputIsTerminal) {
+      return yield* Effect.fail(
+        new UsageError({
+          what: "standard input",
+          why: "is a terminal, not an archive",
+          hint: "docker save app:1.0 | ereg push - HOST/REPOSITORY:TAG"
+        })
+      )
+    }
+    return Store.source(address, input(stdio.input))
+  })
+
+/** An archive or layout; a reference is refused with what was probably meant. */
+export const archive = (command: string, text: string) =>
+  Effect.gen(function* () {
+    const address = yield* Address.parse(text)
+    if (address._tag !== "Reference") return address
+    const fs = yield* FileSystem.FileSystem
+    const exists = yield* Effect.orElseSucceed(fs.exists(text), () => false)
+    return yield* Effect.fail(
+      new UsageError({
+        what: `ereg ${command}`,
+        why: `${JSON.stringify(text)} is a reference, and an archive is wanted`,
+        hint: exists ? `for the file or folder write ./${text}` : "app.tar, ./FILE, docker-archive:PATH, oci:DIR, oci-archive:PATH or -"
+      })
+    )
+  })
+
+export interface TargetOptions extends DockerArchive.TargetOptions {}
+
+/**
+ * Runs `write` with the archive or layout of an address as its target. Standard output gets the archive when it is
+ * complete: it is written to a temporary file first.
+ */
+export const withTarget = <A, E>(
+  address: Exclude<Address.Address, { readonly _tag: "Reference" }>,
+  options: TargetOptions,
+  write: (target: ImageTarget<Failure, Services>) => Effect.Effect<A, E, Services>
+) =>
+  Effect.gen(function* () {
+    if (address._tag !== "Standard") return yield* write(Store.target(address, options))
+    const output = yield* Output
+    const fs = yield* FileSystem.FileSystem
+    const folder = yield* fs.makeTempDirectoryScoped({ prefix: "ereg-" })
+    const path = `${folder}/archive.tar`
+    const result = yield* write(DockerArchive.target(path, options))
+    yield* Stream.runForEach(fs.stream(path, { chunkSize: 1 << 20 }), output.bytes)
+    return result
+  }).pipe(Effect.scoped)
+
+// internal
+
+const input = (readable: () => NodeJS.ReadableStream): Stream.Stream<Uint8Array, TarReadError> =>
+  NodeStream.fromReadable<TarReadError, Uint8Array>(readable, (cause) =>
+    new TarReadError({ reason: "Io", path: "standard input", detail: String(cause), cause })
+  )

@@ -1,0 +1,137 @@
+/** The options that every command has, and the arguments that several have. */
+import { Platform } from "@effect-registry/core"
+import * as Args from "@effect/cli/Args"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Options from "@effect/cli/Options"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Format } from "./output.js"
+
+/** What the options of every command say. */
+export interface Global {
+  readonly output: Format
+  readonly platform: ReadonlyArray<Platform.Platform>
+  readonly concurrency: Option.Option<number>
+  readonly timeout: Option.Option<Duration.Duration>
+  readonly quiet: boolean
+  readonly registry: Option.Option<string>
+  /** Hosts to speak plain HTTP to; `*` is every one that the command names. */
+  readonly plainHttp: ReadonlyArray<string>
+}
+
+/** One of a few words; the first is the default. */
+export const choice = <const A extends string>(
+  name: string,
+  [fallback, ...others]: readonly [A, ...ReadonlyArray<A>],
+  description: string
+): Options.Options<A> => {
+  const values = [fallback, ...others]
+  return Options.text(name).pipe(
+    Options.withPseudoName(values.join("|")),
+    Options.withDescription(`${description} (default: ${fallback})`),
+    Options.mapEffect((text) => {
+      const value = values.find((each) => each === text)
+      return value === undefined
+        ? Effect.fail(invalid(`--${name} is ${values.join(" or ")}, not ${JSON.stringify(text)}`))
+        : Effect.succeed(value)
+    }),
+    Options.withDefault(fallback)
+  )
+}
+
+/** A whole number within bounds. */
+export const integer = (
+  name: string,
+  { description, from, to }: { readonly from: number; readonly to: number; readonly description: string }
+): Options.Options<number> =>
+  Options.text(name).pipe(
+    Options.withPseudoName("N"),
+    Options.withDescription(description),
+    Options.mapEffect((text) => {
+      const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+      return value >= from && value <= to
+        ? Effect.succeed(value)
+        : Effect.fail(invalid(`--${name} is a number from ${from} to ${to}, not ${JSON.stringify(text)}`))
+    })
+  )
+
+const invalid = (message: string) => ValidationError.invalidValue(HelpDoc.p(message))
+
+export const global = {
+  output: choice("output", ["text", "json"], "What to print on standard output"),
+  platform: Options.text("platform").pipe(
+    Options.withPseudoName("OS/ARCH"),
+    Options.repeated,
+    Options.withDescription("Of an image for several platforms this one, os/architecture[/variant]; may be repeated"),
+    Options.mapEffect((values) => Effect.mapError(platforms(values), (error) => invalid(`--platform: ${error.message}`)))
+  ),
+  concurrency: integer("concurrency", { from: 1, to: 100, description: "Blobs in flight (default: 5)" }).pipe(
+    Options.optional
+  ),
+  timeout: Options.text("timeout").pipe(
+    Options.withPseudoName("TIME"),
+    Options.withDescription("Longest time for the whole operation: 90s, 5m, 1h30m (default: none; EREG_TIMEOUT)"),
+    Options.mapEffect((value) =>
+      Option.match(duration(value), {
+        onNone: () => Effect.fail(invalid(`--timeout: ${JSON.stringify(value)} is no time such as 90s, 5m or 1h30m`)),
+        onSome: Effect.succeed
+      })
+    ),
+    Options.optional
+  ),
+  quiet: Options.boolean("quiet").pipe(Options.withDescription("Only warnings and errors on standard error")),
+  registry: Options.text("registry").pipe(
+    Options.withPseudoName("URL"),
+    Options.withDescription("The registry of references without a host (EREG_REGISTRY, REGISTRY_URL)"),
+    Options.optional
+  ),
+  plainHttp: Options.text("plain-http").pipe(
+    Options.withPseudoName("HOST"),
+    Options.repeated,
+    Options.withDescription("Speak HTTP, not HTTPS: to this HOST[:PORT], or to every registry named")
+  )
+}
+
+/** `90s`, `5m`, `1h30m`, `250ms`, `5 minutes`; a number alone counts seconds. */
+export const duration = (text: string): Option.Option<Duration.Duration> => {
+  const compact = text.trim().replaceAll(/\s+/g, "")
+  if (/^\d+(?:\.\d+)?$/.test(compact)) return positive(Number(compact) * 1000)
+  const parts = [...compact.matchAll(/(\d+(?:\.\d+)?)([a-z]+)/g)]
+  if (parts.length === 0 || parts.map(([part]) => part).join("") !== compact) return Option.none()
+  let milliseconds = 0
+  for (const [, number, unit] of parts) {
+    const factor = units[unit ?? ""]
+    if (factor === undefined) return Option.none()
+    milliseconds += Number(number) * factor
+  }
+  return positive(milliseconds)
+}
+
+/** One argument. */
+export const argument = (name: string): Args.Args<string> => Args.text({ name })
+
+/** Any number of arguments, at least `least`. */
+export const argumentList = (name: string, least: number): Args.Args<ReadonlyArray<string>> =>
+  least === 0 ? Args.repeated(Args.text({ name })) : Args.atLeast(Args.text({ name }), least)
+
+/** The platforms of an option's values, which may hold several with commas between. */
+const platforms = (values: ReadonlyArray<string>) =>
+  Effect.forEach(
+    values.flatMap((value) => value.split(",")).filter((value) => value !== ""),
+    (value) => Platform.parse(value)
+  )
+
+// internal
+
+const positive = (milliseconds: number) =>
+  milliseconds > 0 ? Option.some(Duration.millis(milliseconds)) : Option.none()
+
+const units: Readonly<Record<string, number>> = {
+  ms: 1, millis: 1, milliseconds: 1,
+  s: 1000, sec: 1000, second: 1000, seconds: 1000,
+  m: 60_000, min: 60_000, minute: 60_000, minutes: 60_000,
+  h: 3_600_000, hour: 3_600_000, hours: 3_600_000,
+  d: 86_400_000, day: 86_400_000, days: 86_400_000
+}

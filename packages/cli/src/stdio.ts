@@ -1,0 +1,56 @@
+/** Standard input, output and error as a service, so that the whole command runs inside a test as it does in a shell. */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+/** Whoever read our standard output has gone: `ereg list | head -1`. Ends the command, and is no error. */
+export class StdoutClosed extends Data.TaggedError("StdoutClosed") {}
+
+export interface Service {
+  /** Standard input; opened when it is read. */
+  readonly input: () => NodeJS.ReadableStream
+  readonly inputIsTerminal: boolean
+  /** Done when the data was taken, so that a slow reader slows us down. Fails with `StdoutClosed`, dies on a full disk. */
+  readonly write: (data: string | Uint8Array) => Effect.Effect<void, StdoutClosed>
+  /** Whether standard output is a terminal. */
+  readonly outputIsTerminal: boolean
+  /** Where notes, warnings, errors and bars go. */
+  readonly error: NodeJS.WritableStream
+  /** Whether standard error is a terminal. */
+  readonly errorIsTerminal: boolean
+}
+
+export class Stdio extends Context.Tag("@effect-registry/cli/Stdio")<Stdio, Service>() {}
+
+/** The streams of this process. */
+export const layer: Layer.Layer<Stdio> = Layer.sync(Stdio, () => {
+  // A write reports its failure to its callback; without a listener the same failure would also end the process.
+  process.stdout.on("error", () => {})
+  process.stderr.on("error", () => {})
+  return {
+    input: () => process.stdin,
+    inputIsTerminal: process.stdin.isTTY === true,
+    write: (data) => writeTo(process.stdout, data),
+    outputIsTerminal: process.stdout.isTTY === true,
+    error: process.stderr,
+    errorIsTerminal: process.stderr.isTTY === true
+  }
+})
+
+/** Writes and waits. */
+export const writeTo = (
+  stream: NodeJS.WritableStream,
+  data: string | Uint8Array
+): Effect.Effect<void, StdoutClosed> =>
+  Effect.async((resume) => {
+    stream.write(data, (error) => {
+      if (error === undefined || error === null) resume(Effect.void)
+      else resume(isClosed(error) ? Effect.fail(new StdoutClosed()) : Effect.die(error))
+    })
+  })
+
+// internal
+
+const isClosed = (error: Error): boolean =>
+  "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED" || error.code === "ECONNRESET")

@@ -1,0 +1,148 @@
+/**
+ * Prepares the bodies of blobs and takes their responses. It never sends by itself: every request goes through the
+ * caller's `HttpClient`, with whatever its owner composed around it.
+ */
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Compressor from "./Compressor.js"
+import * as Hasher from "./Hasher.js"
+import type { BlobContent, BlobSink } from "./ImageStore.js"
+import type { Algorithm, Digest } from "./model/Digest.js"
+import * as MediaType from "./model/MediaType.js"
+import type { ValidationError } from "./ValidationError.js"
+
+/** A request body that every attempt reads afresh. */
+export interface UploadBody<out E> {
+  readonly body: HttpBody.HttpBody
+  /** Why the content could not be read; preferred over the client's own error when a request fails. */
+  readonly failure: () => Option.Option<E | ValidationError>
+  /** Of compressed content, after the body was read to its end: what went out and what it was made of. */
+  readonly compressed: () => Option.Option<Compressor.Result>
+}
+
+export interface Received {
+  readonly size: number
+  readonly digest: Digest
+}
+
+export interface ReceiveOptions {
+  readonly algorithm: Algorithm
+  /** Bytes that may come at most. */
+  readonly limit: number
+  readonly onBytes: (bytes: number) => void
+}
+
+export interface Service {
+  /**
+   * Whether bodies go to the socket as they are read, with their length. Where not, uploads are sent as chunks of byte
+   * arrays: every client carries those.
+   */
+  readonly streams: boolean
+  /** A body for this content. `onBytes` hears how many more bytes of the source were read. */
+  readonly body: <E, R>(
+    content: BlobContent<E, R>,
+    onBytes: (bytes: number) => void
+  ) => Effect.Effect<UploadBody<E>, never, R>
+  /** Marks a GET whose response goes to `receive`. */
+  readonly request: (get: HttpClientRequest.HttpClientRequest) => HttpClientRequest.HttpClientRequest
+  /**
+   * Writes the body of a scoped response into the sink, hashing on the way. More than `limit` bytes fail with a
+   * ResponseError; the caller compares size and digest.
+   */
+  readonly receive: <E, R>(
+    response: HttpClientResponse.HttpClientResponse,
+    sink: BlobSink<E, R>,
+    options: ReceiveOptions
+  ) => Effect.Effect<Received, HttpClientError.ResponseError | E, R>
+}
+
+/** Defaults to one that works with any client and any platform. */
+export class BlobTransport extends Context.Reference<BlobTransport>()("@effect-registry/core/BlobTransport", {
+  defaultValue: (): Service => portable
+}) {}
+
+/** Over streams, for any client: chunk by chunk through Effect, so several times slower than a native one. */
+export const portable: Service = {
+  streams: false,
+  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void) =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<R>()
+      const compressor = yield* Compressor.Compressor
+      let failure = Option.none<E | ValidationError>()
+      const { compressed, size, stream } = streamOf(content, compressor, onBytes)
+      const remembered = Stream.tapError(stream, (error) =>
+        Effect.sync(() => {
+          failure = Option.some(error)
+        })
+      )
+      return {
+        body: HttpBody.stream(Stream.provideContext(remembered, context), MediaType.octetStream, size),
+        failure: () => failure,
+        compressed
+      }
+    }),
+  request: (get) => get,
+  receive: <E, R>(
+    response: HttpClientResponse.HttpClientResponse,
+    sink: BlobSink<E, R>,
+    { algorithm, limit, onBytes }: ReceiveOptions
+  ) =>
+    Effect.gen(function* () {
+      const hash = (yield* Hasher.Hasher).make(algorithm)
+      let size = 0
+      yield* Stream.runForEach(response.stream, (chunk) =>
+        Effect.suspend((): Effect.Effect<void, HttpClientError.ResponseError | E, R> => {
+          const position = sink.offset + size
+          size += chunk.length
+          if (size > limit) return Effect.fail(tooLong(response, limit))
+          hash.update(chunk)
+          onBytes(chunk.length)
+          return sink.write(chunk, position)
+        })
+      )
+      return { size, digest: hash.digest() }
+    })
+}
+
+/** The content as one stream of bytes; its size where that is known before it was read. */
+export const streamOf = <E, R>(
+  content: BlobContent<E, R>,
+  compressor: Compressor.Service,
+  onBytes: (bytes: number) => void
+): {
+  readonly stream: Stream.Stream<Uint8Array, E | ValidationError, R>
+  readonly size: number | undefined
+  readonly compressed: () => Option.Option<Compressor.Result>
+} => {
+  if (content._tag === "Compressed") {
+    const { result, stream } = compressor.gzip(content.plain, onBytes)
+    return { stream, size: undefined, compressed: result }
+  }
+  const stream = content._tag === "Bytes" ? Stream.succeed(content.bytes) : content.stream
+  return {
+    stream: Stream.mapChunks(stream, (chunks) => {
+      for (const chunk of chunks) onBytes(chunk.length)
+      return chunks
+    }),
+    size: content._tag === "Bytes" ? content.bytes.length : content.size,
+    compressed: Option.none
+  }
+}
+
+/** The error of a response whose body is longer than it may be. */
+export const tooLong = (
+  response: HttpClientResponse.HttpClientResponse,
+  limit: number
+): HttpClientError.ResponseError =>
+  new HttpClientError.ResponseError({
+    request: response.request,
+    response,
+    reason: "Decode",
+    description: `more than the ${limit} bytes that were announced`
+  })

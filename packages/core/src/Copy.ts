@@ -1,0 +1,420 @@
+/**
+ * The one algorithm that moves images: a graph of descriptors from a source to a target, blobs before the manifest that
+ * names them, children before their index, tags last, and every digest once.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type {
+  BlobWrite,
+  BlobWritten,
+  ImageEntry,
+  ImageName,
+  ImageReader,
+  ImageSource,
+  ImageTarget,
+  ImageWriter,
+  PlainContent,
+  Root
+} from "./ImageStore.js"
+import type { Descriptor } from "./model/Descriptor.js"
+import type { Digest } from "./model/Digest.js"
+import * as Manifest from "./model/Manifest.js"
+import * as MediaType from "./model/MediaType.js"
+import * as Platform from "./model/Platform.js"
+import * as Progress from "./Progress.js"
+import { ValidationError } from "./ValidationError.js"
+
+export interface Options {
+  /** Blobs in flight. Default 5. */
+  readonly concurrency?: number | undefined
+  /** Of an index, move only these. One gives that manifest, several a new index. Default: everything, unchanged. */
+  readonly platforms?: ReadonlyArray<Platform.Platform> | undefined
+  /** What happens to the uncompressed layers of a docker-archive. Default `gzip`. */
+  readonly compress?: "gzip" | "none" | undefined
+  /** The format of a manifest that has to be made. Default `docker`. */
+  readonly format?: Manifest.Format | undefined
+  /** Fail where the source lacks platforms its index lists, rather than move those it has. Default false. */
+  readonly strict?: boolean | undefined
+}
+
+export interface CopyOptions extends Options {
+  /** Tags at the target. Default: the names that the source knows the image by. */
+  readonly tags?: ReadonlyArray<string> | undefined
+}
+
+/** How the blobs of a run got to the target. */
+export interface BlobCounts {
+  readonly sent: number
+  readonly mounted: number
+  readonly existing: number
+  /** Bytes of the blobs that were sent, as they lie at the target. */
+  readonly bytesSent: number
+}
+
+export interface CopyResult {
+  /** The manifest or index that was copied. */
+  readonly descriptor: Descriptor
+  readonly names: ReadonlyArray<ImageName>
+  readonly blobs: BlobCounts
+  readonly missingPlatforms: ReadonlyArray<string>
+}
+
+/** An index in an index in an index … exists only to keep a client busy. */
+export const maxDepth = 16
+/** A small document can name any number of others. */
+export const maxDescriptors = 100_000
+
+/**
+ * Copies the one image of `source` to `target` and returns what it is there. Digests do not change, except that of a
+ * docker-archive's image, whose manifest is made, and of a selection of platforms.
+ *
+ * Fails with a ValidationError: `SeveralImages` or `NoImage` where the source has not exactly one, `PlatformNotFound`,
+ * `MissingContent` (only with `strict`), `LayerMismatch`, or what is wrong with a manifest; and with the errors of the
+ * two stores.
+ *
+ * @example
+ * ```ts
+ * import { copy, Registry } from "@effect-registry/core"
+ *
+ * const program = copy(Registry.image("localhost:15000/team/app:1.0"), Registry.repository("localhost:15000/mirror/app"))
+ * ```
+ * @since 0.1.0
+ */
+export const copy = <E, R, E2, R2>(
+  source: ImageSource<E, R>,
+  target: ImageTarget<E2, R2>,
+  options: CopyOptions = {}
+): Effect.Effect<CopyResult, ValidationError | E | E2, R | R2> =>
+  Effect.gen(function* () {
+    const reader = yield* source.open
+    const entry = yield* only(source.name, yield* reader.images)
+    const writer = yield* target.open
+    const names =
+      options.tags === undefined
+        ? entry.names
+        : options.tags.map((tag) => ({
+            repository: entry.names[0]?.repository ?? Option.none(),
+            tag: Option.some(tag)
+          }))
+    const result = yield* transfer(source.name, reader, writer, entry, { ...options, names })
+    yield* writer.commit ?? Effect.void
+    return result
+  }).pipe(
+    Effect.scoped,
+    Effect.withSpan("effect-registry.copy", { attributes: { source: source.name, target: target.name } })
+  )
+
+/** The only entry, or `NoImage` / `SeveralImages` with the names to choose from. */
+export const only = (
+  subject: string,
+  entries: ReadonlyArray<ImageEntry>
+): Effect.Effect<ImageEntry, ValidationError> => {
+  const [entry, ...others] = entries
+  if (entry === undefined) return Effect.fail(ValidationError.of("NoImage", subject, "holds no image"))
+  if (others.length === 0) return Effect.succeed(entry)
+  const list = entries.map((each, index) => each.names.map(formatName).join(", ") || `@${index} (untagged)`).join("; ")
+  return Effect.fail(
+    ValidationError.of("SeveralImages", subject, `holds ${entries.length} images: ${list}`, {
+      hint: "name one of them, as in docker-archive:PATH:REFERENCE or docker-archive:PATH:@INDEX"
+    })
+  )
+}
+
+/** `repository:tag`, with what of it is known. */
+export const formatName = (name: ImageName): string =>
+  [Option.getOrElse(name.repository, () => ""), Option.getOrElse(name.tag, () => "")]
+    .filter((part) => part !== "")
+    .join(":")
+
+// ---- the engine, for the verbs that move several images in one run
+
+/** What a run learned about the target's store while it went on: nothing is compressed or sent twice. */
+export interface Memo {
+  /** Diff ID → the layer it became. */
+  readonly compressed: Map<Digest, Descriptor>
+  /** Digest → repositories that hold it. */
+  readonly repositories: Map<Digest, Set<string>>
+}
+export const makeMemo = (): Memo => ({ compressed: new Map(), repositories: new Map() })
+
+export interface TransferOptions extends Options {
+  readonly names: ReadonlyArray<ImageName>
+  readonly memo?: Memo | undefined
+  /** The target's repository, as the memo calls it. */
+  readonly repository?: string | undefined
+  /** Fail with `DigestMismatch`, before anything becomes visible, where the image has another digest. */
+  readonly expected?: Digest | undefined
+}
+
+/** Moves one image between stores that are open. */
+export const transfer = <E, R, E2, R2>(
+  subject: string,
+  reader: ImageReader<E, R>,
+  writer: ImageWriter<E2, R2>,
+  entry: ImageEntry,
+  options: TransferOptions
+): Effect.Effect<CopyResult, ValidationError | E | E2, R | R2> =>
+  Effect.gen(function* () {
+    yield* checkMissing(subject, entry, options)
+    const memo = options.memo ?? makeMemo()
+    const move = mover(reader, writer, memo, options.repository)
+    const plan =
+      entry.root._tag === "Draft"
+        ? draftPlan(entry.root, options, memo)
+        : yield* graphPlan(
+            subject,
+            reader,
+            writer,
+            yield* choosePlatforms(subject, reader, entry.root, options.platforms ?? [])
+          )
+    const progress = yield* Progress.Progress
+    progress.emit({
+      _tag: "Planned",
+      blobs: plan.blobs.length,
+      bytes: plan.blobs.reduce((sum, blob) => sum + blob.source.size, 0)
+    })
+    const written = yield* Effect.forEach(
+      [...plan.blobs].sort((a, b) => b.source.size - a.source.size),
+      move,
+      {
+        concurrency: options.concurrency ?? 5
+      }
+    )
+    const manifests = plan.manifests(
+      new Map(written.map(({ blob, result }) => [blob.source.digest, result.descriptor]))
+    )
+    const root = manifests[manifests.length - 1]
+    if (root === undefined) return yield* Effect.die(new Error("a plan has at least its root manifest"))
+    if (options.expected !== undefined && options.expected !== root.descriptor.digest) {
+      const message = `the image is ${root.descriptor.digest}, not ${options.expected}`
+      return yield* Effect.fail(ValidationError.of("DigestMismatch", subject, message))
+    }
+    yield* reader.unchanged ?? Effect.void
+    for (const manifest of manifests) {
+      const names = manifest === root ? options.names : []
+      yield* writer.writeManifest(manifest.descriptor, manifest.bytes, names)
+      const tags = names.flatMap((name) => Option.toArray(name.tag))
+      progress.emit({ _tag: "ManifestDone", digest: manifest.descriptor.digest, tags })
+    }
+    return {
+      descriptor: root.descriptor,
+      names: options.names,
+      blobs: count(written.map(({ result }) => result)),
+      missingPlatforms: entry.missingPlatforms
+    }
+  })
+
+/** The counts of several runs together. */
+export const sumCounts = (counts: ReadonlyArray<BlobCounts>): BlobCounts =>
+  counts.reduce(
+    (sum, each) => ({
+      sent: sum.sent + each.sent,
+      mounted: sum.mounted + each.mounted,
+      existing: sum.existing + each.existing,
+      bytesSent: sum.bytesSent + each.bytesSent
+    }),
+    { sent: 0, mounted: 0, existing: 0, bytesSent: 0 }
+  )
+
+// internal
+
+interface PlannedBlob {
+  /** What the source holds: for a layer that is compressed on the way, the plain tar. */
+  readonly source: Descriptor
+  /** Gzip it on the way, to a layer of this type. */
+  readonly gzip: Option.Option<string>
+  /** The descriptor at the target, where it is known before the blob was moved. */
+  readonly target: Option.Option<Descriptor>
+}
+
+interface Plan {
+  readonly blobs: ReadonlyArray<PlannedBlob>
+  /** Children first, the root last, once every blob of the plan is at the target under the given descriptor. */
+  readonly manifests: (
+    written: ReadonlyMap<Digest, Descriptor>
+  ) => ReadonlyArray<Pick<Manifest.Manifest, "descriptor" | "bytes">>
+}
+
+const checkMissing = (subject: string, entry: ImageEntry, options: Options): Effect.Effect<void, ValidationError> => {
+  if (entry.missingPlatforms.length === 0 || options.strict !== true) return Effect.void
+  const message = `lacks platforms that its index lists: ${entry.missingPlatforms.join(", ")}`
+  return Effect.fail(ValidationError.of("MissingContent", subject, message))
+}
+
+/** A docker-archive's image: its layers become those of a manifest made at the end. */
+const draftPlan = (root: Root & { readonly _tag: "Draft" }, options: Options, memo: Memo): Plan => {
+  const format = options.format ?? "docker"
+  const types = Manifest.mediaTypes(format)
+  const config = { ...root.config, mediaType: types.config }
+  const unique = new Map<Digest, PlannedBlob>()
+  unique.set(config.digest, { source: config, gzip: Option.none(), target: Option.some(config) })
+  for (const layer of root.layers) {
+    const plain = MediaType.layerCompression(layer.mediaType) === "none"
+    if (plain && options.compress !== "none") {
+      const known = Option.map(Option.fromNullable(memo.compressed.get(layer.digest)), (descriptor) => ({
+        ...descriptor,
+        mediaType: types.layerGzip
+      }))
+      unique.set(layer.digest, { source: layer, gzip: Option.some(types.layerGzip), target: known })
+    } else {
+      const as = { ...layer, mediaType: plain ? types.layer : types.layerGzip }
+      unique.set(layer.digest, { source: as, gzip: Option.none(), target: Option.some(as) })
+    }
+  }
+  return {
+    blobs: [...unique.values()],
+    manifests: (written) => {
+      const layers = root.layers.map((layer) => written.get(layer.digest) ?? layer)
+      return [Manifest.assemble(format, config, layers)]
+    }
+  }
+}
+
+/** Everything below a manifest that exists, read and verified; what the target has whole is left out. */
+const graphPlan = <E, R, E2, R2>(
+  subject: string,
+  reader: ImageReader<E, R>,
+  writer: ImageWriter<E2, R2>,
+  root: Root & { readonly _tag: "Manifest" | "Made" }
+): Effect.Effect<Plan, ValidationError | E | E2, R | R2> =>
+  Effect.gen(function* () {
+    const blobs = new Map<Digest, PlannedBlob>()
+    const manifests: Array<Manifest.Manifest> = []
+    const seen = new Set<Digest>()
+    let descriptors = 0
+
+    const addBlob = (descriptor: Descriptor): Effect.Effect<void, ValidationError> => {
+      const known = blobs.get(descriptor.digest)
+      if (known !== undefined && known.source.size !== descriptor.size) {
+        const message = `${descriptor.digest} is named with two sizes, ${known.source.size} and ${descriptor.size}`
+        return Effect.fail(ValidationError.of("InvalidManifest", subject, message))
+      }
+      if (!MediaType.isForeignLayer(descriptor.mediaType)) {
+        blobs.set(descriptor.digest, { source: descriptor, gzip: Option.none(), target: Option.some(descriptor) })
+      }
+      return Effect.void
+    }
+
+    const visit = (descriptor: Descriptor, depth: number): Effect.Effect<void, ValidationError | E | E2, R | R2> =>
+      Effect.gen(function* () {
+        if (seen.has(descriptor.digest)) return
+        seen.add(descriptor.digest)
+        if (depth > maxDepth) {
+          const message = `its indexes are nested more than ${maxDepth} levels deep`
+          return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
+        }
+        const isRoot = depth === 0
+        const present = yield* writer.hasManifest(descriptor)
+        if (present && !isRoot) return
+        const bytes = root._tag === "Made" && isRoot ? root.bytes : yield* reader.manifest(descriptor)
+        const { digest, mediaType } = descriptor
+        const manifest = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
+        if (!present) {
+          const parts = [...Manifest.blobs(manifest), ...Manifest.children(manifest)]
+          descriptors += parts.length
+          if (descriptors > maxDescriptors) {
+            const message = `it names more than ${maxDescriptors} blobs and manifests`
+            return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
+          }
+          yield* Effect.forEach(parts, (part) => Manifest.inlineData(part, `${subject} ${part.digest}`), {
+            discard: true
+          })
+          yield* Effect.forEach(Manifest.blobs(manifest), addBlob, { discard: true })
+          yield* Effect.forEach(Manifest.children(manifest), (child) => visit(child, depth + 1), { discard: true })
+        }
+        manifests.push(manifest)
+      })
+
+    yield* visit(root.descriptor, 0)
+    return { blobs: [...blobs.values()], manifests: () => manifests }
+  })
+
+/** The root with only the wanted platforms. */
+const choosePlatforms = <E, R>(
+  subject: string,
+  reader: ImageReader<E, R>,
+  root: Root & { readonly _tag: "Manifest" | "Made" },
+  platforms: ReadonlyArray<Platform.Platform>
+): Effect.Effect<Root & { readonly _tag: "Manifest" | "Made" }, ValidationError | E, R> =>
+  Effect.gen(function* () {
+    if (platforms.length === 0 || !MediaType.isIndex(root.descriptor.mediaType)) return root
+    const bytes = root._tag === "Made" ? root.bytes : yield* reader.manifest(root.descriptor)
+    const { digest, mediaType } = root.descriptor
+    const index = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
+    const chosen: Array<Descriptor> = []
+    for (const want of platforms) {
+      const match = Platform.best(want, Manifest.children(index), (child) => child.platform)
+      if (match === undefined) return yield* Effect.fail(platformNotFound(subject, want, Manifest.children(index)))
+      if (!chosen.includes(match)) chosen.push(match)
+    }
+    const [first, ...others] = chosen
+    if (first === undefined) return root
+    if (others.length === 0) return { _tag: "Manifest", descriptor: first }
+    const made = Manifest.assembleIndex(mediaType, chosen)
+    return { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }
+  })
+
+/** `PlatformNotFound`, listing what there is. */
+export const platformNotFound = (
+  subject: string,
+  want: Platform.Platform,
+  children: ReadonlyArray<Descriptor>
+): ValidationError => {
+  const there = children.flatMap((child) =>
+    child.platform && !Platform.isUnknown(child.platform) ? [Platform.format(child.platform)] : []
+  )
+  const list = there.length === 0 ? "its index names no platforms" : `there are ${there.join(", ")}`
+  return ValidationError.of("PlatformNotFound", subject, `has no image for ${Platform.format(want)}; ${list}`)
+}
+
+/** Moves one blob and remembers what became of it. */
+const mover =
+  <E, R, E2, R2>(reader: ImageReader<E, R>, writer: ImageWriter<E2, R2>, memo: Memo, repository: string | undefined) =>
+  (blob: PlannedBlob) =>
+    Effect.gen(function* () {
+      const progress = yield* Progress.Progress
+      const { digest, size } = blob.source
+      progress.emit({ _tag: "BlobStarted", digest, size })
+      const elsewhere = Option.match(blob.target, {
+        onNone: () => [],
+        onSome: (target) => [...(memo.repositories.get(target.digest) ?? [])].filter((name) => name !== repository)
+      })
+      const write: BlobWrite<E | ValidationError, R> = {
+        descriptor: blob.target,
+        mediaType: Option.getOrElse(blob.gzip, () => blob.source.mediaType),
+        content: contentOf(reader, blob),
+        alsoIn: elsewhere
+      }
+      const result = yield* writer.writeBlob(write)
+      if (Option.isSome(blob.gzip)) memo.compressed.set(digest, result.descriptor)
+      if (repository !== undefined) {
+        const holders = memo.repositories.get(result.descriptor.digest) ?? new Set()
+        memo.repositories.set(result.descriptor.digest, holders.add(repository))
+      }
+      progress.emit({ _tag: "BlobDone", digest, outcome: result.outcome })
+      return { blob, result }
+    })
+
+const contentOf = <E, R>(reader: ImageReader<E, R>, blob: PlannedBlob) =>
+  Effect.gen(function* () {
+    const inline = yield* Manifest.inlineData(blob.source, blob.source.digest)
+    if (Option.isSome(inline)) return { _tag: "Bytes" as const, bytes: inline.value }
+    const content = yield* reader.blob(blob.source)
+    if (Option.isNone(blob.gzip)) return content
+    if (content._tag === "Remote" || content._tag === "Compressed") {
+      const message = "only a layer that lies in an archive or in memory can be compressed on the way"
+      return yield* Effect.fail(ValidationError.of("InvalidOption", blob.source.digest, message))
+    }
+    const plain: PlainContent<E, R> = content
+    return { _tag: "Compressed" as const, plain, diffId: blob.source.digest }
+  })
+
+const count = (written: ReadonlyArray<BlobWritten>): BlobCounts =>
+  sumCounts(
+    written.map(({ descriptor, outcome }) => ({
+      sent: outcome === "Sent" ? 1 : 0,
+      mounted: outcome === "Mounted" ? 1 : 0,
+      existing: outcome === "Exists" ? 1 : 0,
+      bytesSent: outcome === "Sent" ? descriptor.size : 0
+    }))
+  )

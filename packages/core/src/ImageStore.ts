@@ -1,0 +1,158 @@
+/**
+ * The seam between the copy engine and everything that holds images. A source or target is a value; opening it, in a
+ * scope, gives the reader or writer that one run works with. A blob's content is described before it is moved, so that
+ * two stores that know each other can take the short way.
+ */
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Descriptor } from "./model/Descriptor.js"
+import type { Digest } from "./model/Digest.js"
+
+// ---- sources
+
+/** Holds images: an archive, a layout, a repository. `name` is how errors and results call it. */
+export interface ImageSource<out E = never, out R = never> {
+  readonly name: string
+  readonly open: Effect.Effect<ImageReader<E, R>, E, R | Scope.Scope>
+}
+
+export interface ImageReader<out E = never, out R = never> {
+  /** The images this source was asked for, in its own order; at least one, or the effect fails. */
+  readonly images: Effect.Effect<ReadonlyArray<ImageEntry>, E, R>
+  /** The exact bytes, verified against the descriptor. */
+  readonly manifest: (descriptor: Descriptor) => Effect.Effect<Uint8Array, E, R>
+  /** Where the content is; nothing is read yet. */
+  readonly blob: (descriptor: Descriptor) => Effect.Effect<BlobContent<E, R>, E, R>
+  /** Fails where the source changed since it was opened. Run before anything is made visible in a target. */
+  readonly unchanged?: Effect.Effect<void, E, R> | undefined
+}
+
+export interface ImageEntry {
+  readonly root: Root
+  /** The names the source knows the image by, first the primary one. */
+  readonly names: ReadonlyArray<ImageName>
+  /** Platforms that the image's index lists and the source does not hold, `linux/arm64`. */
+  readonly missingPlatforms: ReadonlyArray<string>
+}
+
+/** `localhost:5000/team/app:1.0` is `{ repository: "localhost:5000/team/app", tag: "1.0" }`; an OCI layout may know the tag only. */
+export interface ImageName {
+  readonly repository: Option.Option<string>
+  readonly tag: Option.Option<string>
+}
+
+/** What the copy of an image starts from. */
+export type Root =
+  /** A manifest or index that exists and is moved byte for byte. */
+  | { readonly _tag: "Manifest"; readonly descriptor: Descriptor }
+  /** Bytes of a manifest that the source had to make, such as an index without the platforms it lacks. */
+  | { readonly _tag: "Made"; readonly descriptor: Descriptor; readonly bytes: Uint8Array }
+  /**
+   * A config and layers without a manifest, as `docker save` writes them. A layer of an uncompressed type is described
+   * by its diff ID and the size of its tar; compressed layers are moved as they are.
+   */
+  | { readonly _tag: "Draft"; readonly config: Descriptor; readonly layers: ReadonlyArray<Descriptor> }
+
+// ---- targets
+
+export interface ImageTarget<out E = never, out R = never> {
+  readonly name: string
+  readonly open: Effect.Effect<ImageWriter<E, R>, E, R | Scope.Scope>
+}
+
+export interface ImageWriter<out E = never, out R = never> {
+  /** Whether this manifest and all it names are there. `false` is always safe. */
+  readonly hasManifest: (descriptor: Descriptor) => Effect.Effect<boolean, E, R>
+  /** Makes the blob present, by the cheapest way there is, and verifies it. */
+  readonly writeBlob: <E1, R1>(write: BlobWrite<E1, R1>) => Effect.Effect<BlobWritten, E | E1, R | R1>
+  /** Writes a manifest whose blobs and children are there; `names` are the tags it gets, none for a child. */
+  readonly writeManifest: (
+    descriptor: Descriptor,
+    bytes: Uint8Array,
+    names: ReadonlyArray<ImageName>
+  ) => Effect.Effect<void, E, R>
+  /** Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing. */
+  readonly commit?: Effect.Effect<void, E, R> | undefined
+}
+
+export interface BlobWrite<out E = never, out R = never> {
+  /** Media type, digest and size of the result; `None` where content is compressed on the way for the first time. */
+  readonly descriptor: Option.Option<Descriptor>
+  /** The media type of the result. */
+  readonly mediaType: string
+  /** Run only when the blob has to be sent. */
+  readonly content: Effect.Effect<BlobContent<E, R>, E, R>
+  /** Repositories of the target's store that hold this blob already, to mount from. */
+  readonly alsoIn: ReadonlyArray<string>
+}
+
+export interface BlobWritten {
+  readonly descriptor: Descriptor
+  readonly outcome: "Sent" | "Mounted" | "Exists"
+}
+
+// ---- content
+
+export type BlobContent<E = never, R = never> = PlainContent<E, R> | RemoteContent<E, R> | CompressedContent<E, R>
+
+/** Bytes as they lie in an archive or in memory. */
+export type PlainContent<E = never, R = never> = FileContent<E, R> | BytesContent | StreamContent<E, R>
+
+export interface BytesContent {
+  readonly _tag: "Bytes"
+  readonly bytes: Uint8Array
+}
+
+/** Can be run again from its first byte. */
+export interface StreamContent<out E = never, out R = never> {
+  readonly _tag: "Stream"
+  readonly size: number
+  readonly stream: Stream.Stream<Uint8Array, E, R>
+}
+
+/** `size` bytes at `offset` of a file that is open. */
+export interface FileContent<out E = never, out R = never> {
+  readonly _tag: "File"
+  readonly fd: FileSystem.File.Descriptor
+  readonly path: string
+  readonly offset: number
+  readonly size: number
+  /** The same bytes, for whoever cannot read by descriptor. */
+  readonly stream: Stream.Stream<Uint8Array, E, R>
+  /** The source's error for a failure of reading by descriptor. */
+  readonly readError: (cause: unknown) => E
+}
+
+/** A blob of a registry. */
+export interface RemoteContent<out E = never, out R = never> {
+  readonly _tag: "Remote"
+  /** `https://registry.example:5000`. */
+  readonly origin: string
+  readonly repository: string
+  readonly digest: Digest
+  readonly size: number
+  /** Verified: fails at the end where size or digest are wrong. */
+  readonly stream: Stream.Stream<Uint8Array, E, R>
+  /** Downloads and verifies, starting over at the sink's offset after a fault. */
+  readonly save: <E1, R1>(sink: BlobSink<E1, R1>) => Effect.Effect<void, E | E1, R | R1>
+}
+
+/** `plain`, gzipped on the way. The plain bytes must have the digest `diffId`, else the write fails. */
+export interface CompressedContent<out E = never, out R = never> {
+  readonly _tag: "Compressed"
+  readonly plain: PlainContent<E, R>
+  readonly diffId: Digest
+}
+/** Where a download goes: a place in an open file. */
+export interface BlobSink<out E = never, out R = never> {
+  readonly fd: FileSystem.File.Descriptor
+  /** Position in the file of the blob's first byte. */
+  readonly offset: number
+  /** Writes all bytes at `position` of the file, for whoever cannot write by descriptor. */
+  readonly write: (bytes: Uint8Array, position: number) => Effect.Effect<void, E, R>
+  /** The target's error for a failure of writing by descriptor. */
+  readonly writeError: (cause: unknown) => E
+}

@@ -1,0 +1,138 @@
+/** A store in memory: for tests, and to build an image without a disk. */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { streamOf } from "../BlobTransport.js"
+import * as Compressor from "../Compressor.js"
+import type { BlobWrite, BlobWritten, ImageEntry, ImageName, ImageSource, ImageTarget } from "../ImageStore.js"
+import type { Descriptor } from "../model/Descriptor.js"
+import * as Digest from "../model/Digest.js"
+import * as Manifest from "../model/Manifest.js"
+import { ValidationError } from "../ValidationError.js"
+
+/** Both sides of the store, and what is in it. */
+export interface MemoryStore {
+  /** All images with a name; with `tag`, that one. Fails with `NoImage` where there is none. */
+  readonly source: (tag?: string) => ImageSource<ValidationError>
+  readonly target: ImageTarget<ValidationError>
+  readonly blobs: ReadonlyMap<Digest.Digest, Uint8Array>
+  readonly manifests: ReadonlyMap<Digest.Digest, Uint8Array>
+  /** `repository:tag` → what it names. */
+  readonly names: ReadonlyMap<string, Descriptor>
+}
+
+/** An empty store; nothing is written before the target's commit. */
+export const make = (name = "memory"): MemoryStore => {
+  const blobs = new Map<Digest.Digest, Uint8Array>()
+  const manifests = new Map<Digest.Digest, Uint8Array>()
+  const names = new Map<string, { readonly name: ImageName; readonly descriptor: Descriptor }>()
+
+  const missing = (digest: Digest.Digest) =>
+    Effect.fail(ValidationError.of("MissingContent", name, `${digest} is not there`))
+
+  const source = (tag?: string): ImageSource<ValidationError> => ({
+    name,
+    open: Effect.succeed({
+      images: Effect.suspend(() => {
+        const entries = new Map<Digest.Digest, ImageEntry>()
+        for (const { descriptor, name } of names.values()) {
+          if (tag !== undefined && !Option.contains(name.tag, tag)) continue
+          const known = entries.get(descriptor.digest)?.names ?? []
+          const root = { _tag: "Manifest" as const, descriptor }
+          entries.set(descriptor.digest, { root, names: [...known, name], missingPlatforms: [] })
+        }
+        return entries.size > 0
+          ? Effect.succeed([...entries.values()])
+          : Effect.fail(
+              ValidationError.of("NoImage", name, tag === undefined ? "holds no image" : `holds no tag ${tag}`)
+            )
+      }),
+      manifest: ({ digest }) =>
+        Effect.suspend(() =>
+          Option.match(Option.fromNullable(manifests.get(digest)), {
+            onNone: () => missing(digest),
+            onSome: Effect.succeed
+          })
+        ),
+      blob: ({ digest }) =>
+        Effect.suspend(() => {
+          const bytes = blobs.get(digest)
+          return bytes === undefined ? missing(digest) : Effect.succeed({ _tag: "Bytes" as const, bytes })
+        })
+    })
+  })
+
+  const target: ImageTarget<ValidationError> = {
+    name,
+    open: Effect.sync(() => {
+      const pending: Array<() => void> = []
+      return {
+        hasManifest: ({ digest }) => Effect.sync(() => manifests.has(digest)),
+        writeBlob: <E1, R1>(write: BlobWrite<E1, R1>): Effect.Effect<BlobWritten, ValidationError | E1, R1> =>
+          Effect.gen(function* () {
+            if (Option.isSome(write.descriptor) && blobs.has(write.descriptor.value.digest)) {
+              return { descriptor: write.descriptor.value, outcome: "Exists" as const }
+            }
+            const bytes = yield* collect(name, write)
+            const expected = Option.getOrUndefined(write.descriptor)
+            const algorithm = expected === undefined ? "sha256" : Digest.algorithm(expected.digest)
+            const digest = Digest.fromBytes(bytes, algorithm)
+            if (expected !== undefined && (digest !== expected.digest || bytes.length !== expected.size)) {
+              const message = `expected ${expected.digest} of ${expected.size} bytes, got ${digest} of ${bytes.length}`
+              return yield* Effect.fail(ValidationError.of("DigestMismatch", name, message))
+            }
+            blobs.set(digest, bytes)
+            return { descriptor: { mediaType: write.mediaType, digest, size: bytes.length }, outcome: "Sent" as const }
+          }),
+        writeManifest: (descriptor, bytes, given) =>
+          Effect.gen(function* () {
+            const { digest, mediaType } = descriptor
+            yield* Manifest.decode(bytes, { subject: `${name} ${digest}`, mediaType, digest })
+            pending.push(() => {
+              manifests.set(digest, bytes)
+              for (const each of given) names.set(nameKey(each), { name: each, descriptor })
+            })
+          }),
+        commit: Effect.sync(() => {
+          for (const write of pending) write()
+        })
+      }
+    })
+  }
+
+  return {
+    source,
+    target,
+    blobs,
+    manifests,
+    get names() {
+      return new Map([...names].map(([key, { descriptor }]) => [key, descriptor]))
+    }
+  }
+}
+
+// internal
+
+const nameKey = ({ repository, tag }: ImageName): string =>
+  [...Option.toArray(repository), ...Option.toArray(tag)].join(":")
+
+const collect = <E, R>(name: string, write: BlobWrite<E, R>) =>
+  Effect.gen(function* () {
+    const content = yield* write.content
+    const compressor = yield* Compressor.Compressor
+    const { compressed, stream } = streamOf(content, compressor, () => {})
+    const chunks = yield* Stream.runCollect(stream)
+    const result = Option.getOrUndefined(compressed())
+    if (content._tag === "Compressed" && result !== undefined && result.diffId !== content.diffId) {
+      const message = `a layer's bytes are ${result.diffId}, its config says ${content.diffId}`
+      return yield* Effect.fail(ValidationError.of("LayerMismatch", name, message))
+    }
+    const all = new Uint8Array(Chunk.reduce(chunks, 0, (size, chunk) => size + chunk.length))
+    let at = 0
+    for (const chunk of chunks) {
+      all.set(chunk, at)
+      at += chunk.length
+    }
+    return all
+  })

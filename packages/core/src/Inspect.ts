@@ -1,0 +1,264 @@
+/** What an image is, and the raw material of it: manifest, blobs. */
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Copy from "./Copy.js"
+import type { Descriptor } from "./model/Descriptor.js"
+import type { Digest } from "./model/Digest.js"
+import * as ImageConfig from "./model/ImageConfig.js"
+import * as ManifestModel from "./model/Manifest.js"
+import * as Platform from "./model/Platform.js"
+import * as Reference from "./model/Reference.js"
+import * as Blob from "./Registry/Blob.js"
+import { type Connection, connect } from "./Registry/Connection.js"
+import * as Manifest from "./Registry/Manifest.js"
+import type { RegistryConfig } from "./RegistryConfig.js"
+import type { RegistryError } from "./RegistryError.js"
+import { ValidationError } from "./ValidationError.js"
+
+type Environment = HttpClient.HttpClient | RegistryConfig
+
+/**
+ * The manifest or index that a reference names, decoded, with its exact bytes and their digest. Without tag and digest
+ * the tag is `latest`.
+ *
+ * Fails with a RegistryError (`NotFound`, `DigestMismatch`, `TooLarge` …), or a ValidationError: a malformed reference,
+ * `InvalidManifest`, `UnsupportedManifest` (Docker schema 1), `AmbiguousManifest`.
+ *
+ * @example
+ * ```ts
+ * import { getManifest } from "@effect-registry/core"
+ * import * as Effect from "effect/Effect"
+ *
+ * const digest = Effect.map(getManifest("localhost:15000/team/app:1.0"), (manifest) => manifest.descriptor.digest)
+ * ```
+ * @since 0.1.0
+ */
+export const getManifest = (
+  reference: string | Reference.Reference
+): Effect.Effect<ManifestModel.Manifest, RegistryError | ValidationError, Environment> =>
+  Effect.gen(function* () {
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    return yield* Manifest.get(client, repository, Reference.identifier(parsed))
+  }).pipe(Effect.withSpan("effect-registry.getManifest"))
+
+export interface InspectOptions {
+  /**
+   * Of an index, the platform to look at, `linux/arm64`. Default: Linux on this machine's architecture, else the only
+   * platform there is.
+   */
+  readonly platform?: Platform.Platform | string | undefined
+}
+
+export interface LayerInfo {
+  readonly digest: Digest
+  /** Bytes, as the registry holds them. */
+  readonly size: number
+  readonly mediaType: string
+  /** Of the uncompressed layer. */
+  readonly diffId: Digest | undefined
+  /** The build step that made it. */
+  readonly createdBy: string | undefined
+}
+
+/** Manifest and config of one image as one value. */
+export interface ImageInfo extends ImageConfig.Settings {
+  /** `HOST/REPOSITORY[:TAG]@DIGEST` of what was asked for. */
+  readonly reference: string
+  /** Of the image's manifest; of an index's image, not of the index. */
+  readonly digest: Digest
+  readonly mediaType: string
+  /** Of the index that the image was chosen from. */
+  readonly indexDigest: Digest | undefined
+  /** Of the config: what docker calls the image ID. */
+  readonly configDigest: Digest
+  readonly architecture: string | undefined
+  readonly os: string | undefined
+  readonly variant: string | undefined
+  /** RFC 3339, as the config says it. */
+  readonly created: string | undefined
+  readonly author: string | undefined
+  /** Bytes of config and layers, as the registry holds them. */
+  readonly totalSize: number
+  readonly layerCount: number
+  readonly layers: ReadonlyArray<LayerInfo>
+  readonly history: ReadonlyArray<ImageConfig.History>
+}
+
+/**
+ * What an image is: platform, creation, size, settings, layers and history, from manifest and config.
+ *
+ * Fails with a RegistryError, or a ValidationError: `PlatformNotFound` with the platforms there are,
+ * `UnsupportedManifest` for what is no image, `InvalidImageConfig`, and as `getManifest` does.
+ *
+ * @example
+ * ```ts
+ * import { getImageInfo } from "@effect-registry/core"
+ *
+ * const program = getImageInfo("localhost:15000/team/app:1.0", { platform: "linux/arm64" })
+ * ```
+ * @since 0.1.0
+ */
+export const getImageInfo = (
+  reference: string | Reference.Reference,
+  options: InspectOptions = {}
+): Effect.Effect<ImageInfo, RegistryError | ValidationError, Environment> =>
+  Effect.gen(function* () {
+    const connection = yield* connect(reference, Reference.parse)
+    const { client, reference: parsed, repository } = connection
+    const identifier = Reference.identifier(parsed)
+    const subject = Manifest.subjectOf(client, repository, identifier)
+    const root = yield* Manifest.get(client, repository, identifier)
+    const manifest = yield* imageOf(connection, subject, root, options)
+    const { config, layers } = manifest.value
+    const size = Option.some(config.size)
+    const bytes = yield* Blob.bytes(client, repository, config.digest, size, ImageConfig.maxSize)
+    const image = yield* ImageConfig.decode(bytes, `${subject}: config ${config.digest}`)
+    const tag = Option.isSome(parsed.digest) ? parsed.tag : Option.some(identifier)
+    return {
+      ...describe(manifest.descriptor, config, layers, image),
+      reference: Reference.format({
+        host: Option.some(client.endpoint.host),
+        repository,
+        tag,
+        digest: Option.some(root.descriptor.digest)
+      }),
+      indexDigest: root === manifest ? undefined : root.descriptor.digest
+    }
+  }).pipe(Effect.withSpan("effect-registry.getImageInfo"))
+
+/**
+ * Whether the repository holds a blob, named `HOST/REPOSITORY@DIGEST`.
+ *
+ * Fails with a RegistryError, or a ValidationError where the reference is malformed or has no digest.
+ *
+ * @example
+ * ```ts
+ * import { blobExists } from "@effect-registry/core"
+ *
+ * const program = blobExists(
+ *   "localhost:15000/team/app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+ * )
+ * ```
+ * @since 0.1.0
+ */
+export const blobExists = (
+  reference: string | Reference.Reference
+): Effect.Effect<boolean, RegistryError | ValidationError, Environment> =>
+  Effect.gen(function* () {
+    const { client, digest, repository } = yield* connectDigest(reference)
+    return yield* Blob.exists(client, repository, digest)
+  }).pipe(Effect.withSpan("effect-registry.blobExists"))
+
+/**
+ * The bytes of a blob, named `HOST/REPOSITORY@DIGEST`. They are verified: the stream fails at its end with
+ * `DigestMismatch` where they are not those of the digest.
+ *
+ * Fails with a RegistryError (`NotFound` …), or a ValidationError where the reference is malformed or has no digest.
+ *
+ * @example
+ * ```ts
+ * import { getBlob } from "@effect-registry/core"
+ * import * as Stream from "effect/Stream"
+ *
+ * const size = getBlob(
+ *   "localhost:15000/team/app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+ * ).pipe(Stream.runFold(0, (size, chunk) => size + chunk.length))
+ * ```
+ * @since 0.1.0
+ */
+export const getBlob = (
+  reference: string | Reference.Reference
+): Stream.Stream<Uint8Array, RegistryError | ValidationError, Environment> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const { client, digest, repository } = yield* connectDigest(reference)
+      return Blob.stream(client, repository, digest, Option.none())
+    })
+  )
+
+// internal
+
+type ImageManifest = ManifestModel.Manifest & { readonly _tag: "Image" }
+
+/** The image itself, or the one of an index that fits. */
+const imageOf = (
+  { client, repository }: Connection,
+  subject: string,
+  root: ManifestModel.Manifest,
+  options: InspectOptions
+): Effect.Effect<ImageManifest, RegistryError | ValidationError> =>
+  Effect.gen(function* () {
+    const want = typeof options.platform === "string" ? yield* Platform.parse(options.platform) : options.platform
+    let manifest = root
+    for (let depth = 0; manifest._tag === "Index"; depth++) {
+      if (depth > Copy.maxDepth) {
+        const message = `its indexes are nested more than ${Copy.maxDepth} levels deep`
+        return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
+      }
+      const { digest, mediaType, size } = yield* choose(subject, ManifestModel.children(manifest), want)
+      manifest = yield* Manifest.get(client, repository, digest, { mediaType, size })
+    }
+    return manifest
+  })
+
+const choose = (
+  subject: string,
+  children: ReadonlyArray<Descriptor>,
+  want: Platform.Platform | undefined
+): Effect.Effect<Descriptor, ValidationError> => {
+  const candidates = children.filter((child) => !child.platform || !Platform.isUnknown(child.platform))
+  const wanted = want ?? Platform.linux(machine())
+  const match = candidates.find((child) => child.platform && Platform.matches(wanted, child.platform))
+  if (match !== undefined) return Effect.succeed(match)
+  const [only] = candidates
+  if (want === undefined && only !== undefined && candidates.length === 1) return Effect.succeed(only)
+  return Effect.fail(Copy.platformNotFound(subject, wanted, children))
+}
+
+/** Node, Deno and Bun tell it; a browser does not, and most images are for amd64. */
+const machine = (): string => {
+  const { process } = globalThis as { readonly process?: { readonly arch?: unknown } }
+  return typeof process?.arch === "string" ? process.arch : "amd64"
+}
+
+const describe = (
+  manifest: Descriptor,
+  config: Descriptor,
+  layers: ReadonlyArray<Descriptor>,
+  image: ImageConfig.ImageConfig
+): Omit<ImageInfo, "reference" | "indexDigest"> => {
+  const diffIds = ImageConfig.diffIds(image)
+  const steps = ImageConfig.layerHistory(image)
+  return {
+    ...ImageConfig.settings(image),
+    digest: manifest.digest,
+    mediaType: manifest.mediaType,
+    configDigest: config.digest,
+    architecture: image.architecture ?? undefined,
+    os: image.os ?? undefined,
+    variant: image.variant ?? undefined,
+    created: image.created ?? undefined,
+    author: image.author ?? undefined,
+    totalSize: layers.reduce((sum, layer) => sum + layer.size, config.size),
+    layerCount: layers.length,
+    layers: layers.map(({ digest, mediaType, size }, index) => ({
+      digest,
+      size,
+      mediaType,
+      diffId: diffIds[index],
+      createdBy: steps[index]?.created_by ?? undefined
+    })),
+    history: image.history ?? []
+  }
+}
+
+const connectDigest = (reference: string | Reference.Reference) =>
+  Effect.gen(function* () {
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    if (Option.isSome(parsed.digest)) return { client, repository, digest: parsed.digest.value }
+    return yield* Effect.fail(
+      ValidationError.of("InvalidReference", Reference.format(parsed), "a blob is named HOST/REPOSITORY@DIGEST")
+    )
+  })

@@ -1,0 +1,100 @@
+/** A repository of a registry as a store of images: where a copy comes from or goes to. */
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { ImageName, ImageSource, ImageTarget } from "./ImageStore.js"
+import type { Digest } from "./model/Digest.js"
+import * as Reference from "./model/Reference.js"
+import * as Blob from "./Registry/Blob.js"
+import { connect } from "./Registry/Connection.js"
+import * as Manifest from "./Registry/Manifest.js"
+import * as Request from "./Registry/Request.js"
+import * as Upload from "./Registry/Upload.js"
+import type { RegistryConfig } from "./RegistryConfig.js"
+import type { RegistryError } from "./RegistryError.js"
+import type { ValidationError } from "./ValidationError.js"
+
+type Environment = HttpClient.HttpClient | RegistryConfig
+
+/**
+ * The image that a reference names, as a source with one entry. A digest decides where there is one; the tag beside it
+ * is kept as the image's name, and an image named by digest alone has none.
+ *
+ * Reading fails with a RegistryError (`NotFound` where there is no such image), or a ValidationError: a malformed
+ * reference, or what is wrong with a manifest.
+ *
+ * @example
+ * ```ts
+ * import { copy, MemoryStore, Registry } from "@effect-registry/core"
+ *
+ * const program = copy(Registry.image("localhost:15000/team/app:1.0"), MemoryStore.make().target)
+ * ```
+ * @since 0.1.0
+ */
+export const image = (
+  reference: string | Reference.Reference
+): ImageSource<RegistryError | ValidationError, Environment> => ({
+  name: typeof reference === "string" ? reference : Reference.format(reference),
+  open: Effect.gen(function* () {
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    const identifier = Reference.identifier(parsed)
+    // The engine asks for the root's bytes again, and its digest vouches for them.
+    const held = new Map<Digest, Uint8Array>()
+    return {
+      images: Effect.gen(function* () {
+        const { bytes, descriptor } = yield* Manifest.get(client, repository, identifier)
+        held.set(descriptor.digest, bytes)
+        const tag = Option.isNone(parsed.digest) ? Option.some(identifier) : parsed.tag
+        const names: ReadonlyArray<ImageName> = Option.isNone(tag)
+          ? []
+          : [{ repository: Option.some(Request.nameOf(client, repository)), tag }]
+        return [{ root: { _tag: "Manifest" as const, descriptor }, names, missingPlatforms: [] }]
+      }),
+      manifest: ({ digest, mediaType, size }) =>
+        Effect.suspend(() => {
+          const bytes = held.get(digest)
+          return bytes === undefined || bytes.length !== size
+            ? Effect.map(Manifest.get(client, repository, digest, { mediaType, size }), (manifest) => manifest.bytes)
+            : Effect.succeed(bytes)
+        }),
+      blob: ({ digest, size }) => Effect.succeed(Blob.remote(client, repository, digest, size))
+    }
+  })
+})
+
+/**
+ * A repository as a target. The names' tags become its tags; a manifest without names is written by its digest.
+ *
+ * Writing fails with a RegistryError, or a ValidationError: a malformed reference, or `LayerMismatch` and
+ * `DigestMismatch` where the source's bytes are not what they were said to be.
+ *
+ * @example
+ * ```ts
+ * import { copy, Registry } from "@effect-registry/core"
+ *
+ * const program = copy(Registry.image("docker.io/library/alpine:3.20"), Registry.repository("localhost:15000/mirror/alpine"))
+ * ```
+ * @since 0.1.0
+ */
+export const repository = (
+  reference: string | Reference.Reference
+): ImageTarget<RegistryError | ValidationError, Environment> => ({
+  name: typeof reference === "string" ? reference : Reference.format(reference),
+  open: Effect.gen(function* () {
+    const { client, repository } = yield* connect(reference, Reference.parseRepository)
+    return {
+      hasManifest: ({ digest, size }) =>
+        Effect.map(
+          Manifest.head(client, repository, digest),
+          Option.exists((there) => there.digest === digest && there.size === size)
+        ),
+      writeBlob: (write) => Upload.upload(client, repository, write),
+      writeManifest: (descriptor, bytes, names) => {
+        const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
+        return tags.length === 0
+          ? Manifest.tag(client, repository, descriptor.digest, descriptor, bytes)
+          : Effect.forEach(tags, (tag) => Manifest.tag(client, repository, tag, descriptor, bytes), { discard: true })
+      }
+    }
+  })
+})

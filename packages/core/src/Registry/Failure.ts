@@ -1,0 +1,202 @@
+/** What an exchange that went wrong means: from a client's error, or from a status and OCI codes, to one `RegistryError`. */
+import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { type OciErrorCode, type Reason, RegistryError, safeUrl } from "../RegistryError.js"
+
+/** The exchange that an error tells of. */
+export interface Subject {
+  /** What is being done to what, for a message: `get the manifest of localhost:5000/app:1.0`. */
+  readonly operation: string
+  readonly method: string
+  readonly url: string
+}
+
+export interface Details {
+  readonly status?: number | undefined
+  readonly codes?: ReadonlyArray<OciErrorCode> | undefined
+  readonly retryAfter?: number | undefined
+  readonly detail?: string | undefined
+  readonly hint?: string | undefined
+  readonly cause?: unknown
+}
+
+export const make = (subject: Subject, reason: Reason, details: Details = {}): RegistryError =>
+  new RegistryError({
+    reason,
+    operation: subject.operation,
+    method: subject.method,
+    url: safeUrl(subject.url),
+    codes: details.codes ?? [],
+    status: details.status,
+    retryAfter: details.retryAfter,
+    detail: details.detail,
+    hint: details.hint,
+    cause: details.cause
+  })
+
+/** The error of a request that got no answer, or of an answer that broke off. */
+export const fromClient = (subject: Subject, error: HttpClientError.HttpClientError): RegistryError => {
+  const cause = error.cause ?? error
+  if (error._tag === "RequestError" && error.reason !== "Transport") {
+    return make(subject, "Protocol", { detail: error.description ?? error.message, cause })
+  }
+  const status = error._tag === "ResponseError" ? error.response.status : undefined
+  if (error._tag === "ResponseError" && error.description?.startsWith("more than ") === true) {
+    return make(subject, "SizeMismatch", { status, detail: error.description })
+  }
+  const causes = chain(cause)
+  const code = causes.find(({ code }) => code !== undefined)?.code ?? ""
+  const text = causes.map(({ message }) => message).join(" ")
+  const { hint, reason } = classify(code, text, error._tag === "ResponseError", new URL(subject.url).host)
+  return make(subject, reason, { status, detail: detailOf(code, causes, error), hint, cause })
+}
+
+/** The error of an answer with a status that was not asked for. `body` is its text, cut at a bound. */
+export const fromStatus = (
+  subject: Subject,
+  status: number,
+  body: string,
+  headers: Readonly<Record<string, string | undefined>>,
+  now: number
+): RegistryError => {
+  const codes = parseCodes(body)
+  const wantsTls = status === 400 && /HTTP request (was sent )?to (an )?HTTPS (server|port)/i.test(body)
+  const reason: Reason = wantsTls ? "Tls" : reasonOf(status, codes)
+  const host = new URL(subject.url).host
+  return make(subject, reason, {
+    status,
+    codes,
+    retryAfter: Option.getOrUndefined(retryAfter(headers["retry-after"], now)),
+    detail: wantsTls ? "the server speaks HTTPS, it was called by plain HTTP" : undefined,
+    hint: wantsTls ? `use https://${host}` : hintOf(reason, status, codes)
+  })
+}
+
+/** `Retry-After` in milliseconds: seconds, or a date. https://www.rfc-editor.org/rfc/rfc9110#name-retry-after */
+export const retryAfter = (value: string | undefined, now: number): Option.Option<number> => {
+  if (value === undefined) return Option.none()
+  if (/^\d+$/.test(value.trim())) return Option.some(Number(value) * 1000)
+  const date = Date.parse(value)
+  return Number.isNaN(date) ? Option.none() : Option.some(Math.max(0, date - now))
+}
+
+// internal
+
+const ErrorBody = Schema.Struct({
+  errors: Schema.Array(
+    Schema.Struct({
+      code: Schema.String,
+      message: Schema.optional(Schema.NullOr(Schema.String)),
+      detail: Schema.Unknown.pipe(Schema.optional)
+    })
+  )
+})
+
+/** A registry could fill a terminal with what it has to say. */
+const maxCodes = 10
+const maxText = 500
+
+/** Whatever the body is (HTML of a proxy, nothing, something else): no codes then. */
+const parseCodes = (body: string): ReadonlyArray<OciErrorCode> =>
+  Option.match(Schema.decodeUnknownOption(Schema.parseJson(ErrorBody))(body), {
+    onNone: () => [],
+    onSome: ({ errors }) =>
+      errors.slice(0, maxCodes).map(({ code, message }) => ({
+        code: code.slice(0, maxText),
+        message: (message ?? "").slice(0, maxText)
+      }))
+  })
+
+/** One table from the registry's own codes, then from the status. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes */
+const byCode: Readonly<Record<string, Reason>> = {
+  UNAUTHORIZED: "Unauthorized",
+  DENIED: "Denied",
+  NAME_UNKNOWN: "NotFound",
+  MANIFEST_UNKNOWN: "NotFound",
+  BLOB_UNKNOWN: "NotFound",
+  TOOMANYREQUESTS: "RateLimited",
+  DIGEST_INVALID: "DigestMismatch",
+  SIZE_INVALID: "SizeMismatch"
+}
+
+const byStatus: Readonly<Record<number, Reason>> = {
+  401: "Unauthorized",
+  403: "Denied",
+  404: "NotFound",
+  408: "Timeout",
+  425: "ServerError",
+  429: "RateLimited"
+}
+
+const reasonOf = (status: number, codes: ReadonlyArray<OciErrorCode>): Reason => {
+  if (status >= 500) return "ServerError"
+  if (status < 400) return "Protocol"
+  const coded = codes.map(({ code }) => byCode[code]).find((reason) => reason !== undefined)
+  return byStatus[status] ?? coded ?? "Rejected"
+}
+
+const hintOf = (reason: Reason, status: number, codes: ReadonlyArray<OciErrorCode>): string | undefined => {
+  if (reason === "Unauthorized")
+    return "the registry does not serve this anonymously; check the name, and who may read it"
+  if (reason === "RateLimited") return "try again later, or with less concurrency"
+  if (codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN")) {
+    return "the registry lacks a blob or manifest that this one names; it may have been deleted in the meantime"
+  }
+  if (status === 413) return "a proxy before the registry may limit the size of requests"
+  return undefined
+}
+
+const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EADDRNOTAVAIL"])
+const timedOut = new Set([
+  "ETIMEDOUT",
+  "ESOCKETTIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "UND_ERR_HEADERS_TIMEOUT",
+  "UND_ERR_BODY_TIMEOUT"
+])
+const certificate = /^(?:CERT_|ERR_TLS_|ERR_SSL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA)/
+
+const classify = (
+  code: string,
+  text: string,
+  answered: boolean,
+  host: string
+): { readonly reason: Reason; readonly hint?: string } => {
+  if (unreachable.has(code)) return { reason: "Unreachable", hint: `is a registry running at ${host}?` }
+  if (timedOut.has(code)) return { reason: "Timeout" }
+  if (
+    /wrong version number|packet length too long|http request/i.test(text) ||
+    code === "ERR_SSL_WRONG_VERSION_NUMBER"
+  ) {
+    return { reason: "PlainHttpServer", hint: `--plain-http, or http://${host} as the registry's URL` }
+  }
+  if (certificate.test(code) || (code === "EPROTO" && /ssl|tls/i.test(text))) return { reason: "Tls" }
+  if (code.startsWith("HPE_") && code !== "HPE_INVALID_EOF_STATE" && !answered) {
+    return { reason: "NotARegistry", hint: `what answers at ${host} does not speak HTTP` }
+  }
+  return { reason: "ConnectionLost" }
+}
+
+interface Link {
+  readonly code: string | undefined
+  readonly message: string
+}
+
+/** The error and what caused it, outermost first; a chain may be circular. */
+const chain = (cause: unknown, depth = 0): ReadonlyArray<Link> => {
+  if (typeof cause !== "object" || cause === null || depth > 8) return []
+  const { cause: inner, code, errors, message } = cause as Readonly<Record<string, unknown>>
+  const link = {
+    code: typeof code === "string" && code !== "" ? code : undefined,
+    message: typeof message === "string" ? message : ""
+  }
+  const several = Array.isArray(errors) ? errors.slice(0, 4).flatMap((each) => chain(each, depth + 1)) : []
+  return [link, ...several, ...chain(inner, depth + 1)]
+}
+
+const detailOf = (code: string, causes: ReadonlyArray<Link>, error: HttpClientError.HttpClientError) => {
+  const spoken = [...causes].reverse().find(({ message }) => message !== "")?.message
+  const text = (spoken ?? error.description ?? "").split("\n", 1)[0]?.slice(0, maxText) ?? ""
+  return text === "" ? (code === "" ? undefined : code) : text
+}

@@ -1,0 +1,180 @@
+/** Reading and writing manifests. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests */
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { Descriptor } from "../model/Descriptor.js"
+import * as Digest from "../model/Digest.js"
+import * as Manifest from "../model/Manifest.js"
+import * as MediaType from "../model/MediaType.js"
+import type { RegistryError } from "../RegistryError.js"
+import type { ValidationError } from "../ValidationError.js"
+import * as Failure from "./Failure.js"
+import * as Request from "./Request.js"
+import * as Retry from "./Retry.js"
+
+/**
+ * The manifest under a tag or digest, verified. Bytes that are not those of the digest, or that do not parse, are
+ * fetched again at most twice.
+ */
+export const get = (
+  client: Request.Client,
+  repository: string,
+  identifier: string,
+  expected: { readonly mediaType?: string | undefined; readonly size?: number | undefined } = {}
+): Effect.Effect<Manifest.Manifest, RegistryError | ValidationError> => {
+  const call = callOf(client, repository, identifier, "get manifest", "GET")
+  const asked = Either.getOrUndefined(Digest.parse(identifier))
+  return Retry.retry(
+    client,
+    call.operation,
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const response = yield* Request.send(client, call)
+          const type = MediaType.essence(response.headers["content-type"] ?? "")
+          if (type === "text/html") {
+            const detail = "a web page came instead of a manifest"
+            return yield* Effect.fail(Failure.make(call, "NotARegistry", { status: response.status, detail }))
+          }
+          const bytes = yield* Request.bytes(call, response, Manifest.maxSize)
+          yield* verify(call, bytes, asked, response.headers["docker-content-digest"], expected.size)
+          return yield* Manifest.decode(bytes, {
+            subject: subjectOf(client, repository, identifier),
+            mediaType: expected.mediaType ?? (type === "" ? undefined : type),
+            digest: asked
+          })
+        })
+      ),
+    // Where no digest vouches for the bytes, what does not parse may have been damaged on the way.
+    (error) =>
+      error._tag === "ValidationError"
+        ? error.reason === "InvalidManifest" && asked === undefined
+        : error.codes.length === 0 && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+  )
+}
+
+/** What the registry has under a tag or digest, without its bytes where possible. */
+export const head = (
+  client: Request.Client,
+  repository: string,
+  identifier: string
+): Effect.Effect<Option.Option<Descriptor>, RegistryError | ValidationError> => {
+  const call = {
+    ...callOf(client, repository, identifier, "look for manifest", "HEAD"),
+    accept: [200, 400, 404, 405, 501]
+  }
+  return Effect.gen(function* () {
+    const { headers, status } = yield* Retry.exchange(client, call, Effect.succeed)
+    if (status === 404) return Option.none<Descriptor>()
+    const digest = Digest.parse(headers["docker-content-digest"] ?? identifier)
+    const size = headers["content-length"]
+    const mediaType = MediaType.essence(headers["content-type"] ?? "")
+    if (status === 200 && Either.isRight(digest) && size !== undefined && /^\d+$/.test(size) && mediaType !== "") {
+      return Option.some<Descriptor>({ mediaType, digest: digest.right, size: Number(size) })
+    }
+    return yield* Effect.map(get(client, repository, identifier), ({ descriptor }) => Option.some(descriptor)).pipe(
+      Effect.catchIf(isNotFound, () => Effect.succeed(Option.none<Descriptor>()))
+    )
+  })
+}
+
+/** Writes the bytes under a tag or digest. */
+export const put = (
+  client: Request.Client,
+  repository: string,
+  identifier: string,
+  descriptor: Descriptor,
+  bytes: Uint8Array
+): Effect.Effect<void, RegistryError> => {
+  const call: Request.Call = {
+    ...callOf(client, repository, identifier, "put manifest", "PUT"),
+    headers: { "content-type": descriptor.mediaType },
+    body: HttpBody.uint8Array(bytes, descriptor.mediaType),
+    accept: [201, 200, 202, 204]
+  }
+  return Retry.exchange(client, call, (response) =>
+    Effect.gen(function* () {
+      yield* Request.drain(response)
+      yield* verify(call, bytes, undefined, response.headers["docker-content-digest"], undefined)
+    })
+  )
+}
+
+/** Puts it under the tag, unless the tag has it already: tags may be immutable. */
+export const tag = (
+  client: Request.Client,
+  repository: string,
+  name: string,
+  descriptor: Descriptor,
+  bytes: Uint8Array
+): Effect.Effect<void, RegistryError | ValidationError> =>
+  Effect.gen(function* () {
+    const there = yield* head(client, repository, name).pipe(
+      // What cannot be read under the tag now is replaced.
+      Effect.catchTag("ValidationError", () => Effect.succeed(Option.none<Descriptor>()))
+    )
+    if (Option.exists(there, ({ digest }) => digest === descriptor.digest)) return
+    yield* put(client, repository, name, descriptor, bytes)
+  })
+
+/** Deletes by tag or digest; the status is the caller's to judge: 202 done, 404 gone, 400 and 405 refused. */
+export const remove = (
+  client: Request.Client,
+  repository: string,
+  identifier: string,
+  accept: ReadonlyArray<number>
+): Effect.Effect<number, RegistryError> => {
+  const call = { ...callOf(client, repository, identifier, "delete", "DELETE"), accept }
+  return Retry.exchange(client, call, (response) => Effect.as(Request.drain(response), response.status))
+}
+
+/** `host/repository:tag` or `host/repository@digest`. */
+export const subjectOf = (client: Request.Client, repository: string, identifier: string): string =>
+  `${Request.nameOf(client, repository)}${Digest.is(identifier) ? "@" : ":"}${identifier}`
+
+export const isNotFound = (error: RegistryError | ValidationError): error is RegistryError =>
+  error._tag === "RegistryError" && error.reason === "NotFound"
+
+// internal
+
+const accept = [...MediaType.manifestAccept, "*/*;q=0.1"].join(", ")
+
+const callOf = (
+  client: Request.Client,
+  repository: string,
+  identifier: string,
+  verb: string,
+  method: "GET" | "HEAD" | "PUT" | "DELETE"
+): Request.Call => ({
+  operation: `${verb} ${subjectOf(client, repository, identifier)}`,
+  method,
+  url: Request.urlOf(client, `${repository}/manifests/${identifier}`),
+  headers: method === "GET" || method === "HEAD" ? { accept } : {},
+  accept: [200]
+})
+
+/** The bytes against the digest asked for, the one the registry names, and the size of the descriptor that led here. */
+const verify = (
+  call: Request.Call,
+  bytes: Uint8Array,
+  asked: Digest.Digest | undefined,
+  named: string | undefined,
+  size: number | undefined
+): Effect.Effect<void, RegistryError> => {
+  const stated = named === undefined ? undefined : Either.getOrUndefined(Digest.parse(named))
+  for (const digest of [asked, stated]) {
+    if (digest === undefined) continue
+    const actual = Digest.fromBytes(bytes, Digest.algorithm(digest))
+    if (actual !== digest) {
+      const whose = digest === asked ? "asked for" : "the registry names"
+      return Effect.fail(
+        Failure.make(call, "DigestMismatch", { detail: `${whose} ${digest}, the bytes are ${actual}` })
+      )
+    }
+  }
+  if (size !== undefined && size !== bytes.length) {
+    return Effect.fail(Failure.make(call, "SizeMismatch", { detail: `expected ${size} bytes, got ${bytes.length}` }))
+  }
+  return Effect.void
+}

@@ -1,0 +1,154 @@
+/** How registries are reached: which one is meant without a host, and the settings of each. */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Reference from "./model/Reference.js"
+import { ValidationError } from "./ValidationError.js"
+
+export interface HostOptions {
+  /** `true`: HTTP, `false`: HTTPS. Default: the scheme of `url` where it names this host, HTTP for loopback, else HTTPS. */
+  readonly plainHttp?: boolean | undefined
+}
+
+export interface RetryOptions {
+  /** Attempts for one request, the first included. Default 5; 1 switches retries off. */
+  readonly attempts?: number | undefined
+  /** Wait before the second attempt, doubled for each further one, with jitter. Default 500 milliseconds. */
+  readonly delay?: Duration.DurationInput | undefined
+  /** The longest such wait. Default 8 seconds. */
+  readonly maxDelay?: Duration.DurationInput | undefined
+  /** Waiting that one operation may add up without progress; a Retry-After may exceed it. Default 30 seconds. */
+  readonly budget?: Duration.DurationInput | undefined
+}
+
+export interface Options {
+  /** The registry of references without a host, `http://localhost:15000`. Default: none, and such references mean docker.io. */
+  readonly url?: string | undefined
+  /** Settings by `host[:port]`. */
+  readonly hosts?: Readonly<Record<string, HostOptions>> | undefined
+  /** Blobs in flight. Default 5. */
+  readonly concurrency?: number | undefined
+  readonly retry?: RetryOptions | undefined
+  /** Longest wait for the headers of an answer, from the last byte of the request on. Default 15 minutes for uploads, 60 seconds else. */
+  readonly responseTimeout?: Duration.DurationInput | undefined
+  /** Bytes of a chunk where an upload goes in chunks. Default 16 MiB, at least 5 MiB. */
+  readonly chunkSize?: number | undefined
+  /** A further say on every URL that a registry hands out; `false` refuses it. Default: none. */
+  readonly allowUrl?: ((url: URL) => boolean) | undefined
+  /** Default `effect-registry`. */
+  readonly userAgent?: string | undefined
+}
+
+export interface Service {
+  readonly url: Option.Option<string>
+  readonly hosts: Readonly<Record<string, HostOptions>>
+  readonly concurrency: number
+  readonly retry: {
+    readonly attempts: number
+    readonly delay: Duration.Duration
+    readonly maxDelay: Duration.Duration
+    readonly budget: Duration.Duration
+  }
+  readonly responseTimeout: Option.Option<Duration.Duration>
+  readonly chunkSize: number
+  readonly allowUrl: (url: URL) => boolean
+  readonly userAgent: string
+}
+
+export class RegistryConfig extends Context.Tag("@effect-registry/core/RegistryConfig")<RegistryConfig, Service>() {}
+
+/** Spec section "Pushing a blob in chunks": registries may refuse smaller chunks than S3 takes. */
+const minChunkSize = 5 * 1024 * 1024
+
+export const make = (options: Options = {}): Service => ({
+  url: Option.fromNullable(options.url),
+  hosts: options.hosts ?? {},
+  concurrency: Math.max(1, options.concurrency ?? 5),
+  retry: {
+    attempts: Math.max(1, options.retry?.attempts ?? 5),
+    delay: Duration.decode(options.retry?.delay ?? "500 millis"),
+    maxDelay: Duration.decode(options.retry?.maxDelay ?? "8 seconds"),
+    budget: Duration.decode(options.retry?.budget ?? "30 seconds")
+  },
+  responseTimeout: Option.map(Option.fromNullable(options.responseTimeout), Duration.decode),
+  chunkSize: Math.max(minChunkSize, options.chunkSize ?? 16 * 1024 * 1024),
+  allowUrl: options.allowUrl ?? (() => true),
+  userAgent: options.userAgent ?? "effect-registry"
+})
+
+export const layer = (options: Options = {}): Layer.Layer<RegistryConfig> =>
+  Layer.succeed(RegistryConfig, make(options))
+
+/** The layer with `url` from EREG_REGISTRY or REGISTRY_URL, where `options` have none. */
+export const layerConfig = (options: Options = {}): Layer.Layer<RegistryConfig, ConfigError.ConfigError> =>
+  Layer.effect(
+    RegistryConfig,
+    Effect.map(
+      Config.option(Config.orElse(Config.string("EREG_REGISTRY"), () => Config.string("REGISTRY_URL"))),
+      (url) => make({ ...options, url: options.url ?? Option.getOrUndefined(url) })
+    )
+  )
+
+/** A registry's API: where it is, and what references call it. */
+export interface Endpoint {
+  /** `host[:port]` as in references. */
+  readonly host: string
+  /** `http://localhost:15000`, without a trailing slash. */
+  readonly origin: string
+}
+
+/** The endpoint of a host; `None` is the configured registry, or Docker Hub. Fails with `InvalidReference` on a malformed `url`. */
+export const endpoint = (config: Service, host: Option.Option<string>): Effect.Effect<Endpoint, ValidationError> =>
+  Effect.gen(function* () {
+    const configured = Option.isSome(config.url) ? yield* parseUrl(config.url.value) : undefined
+    const name = Option.getOrElse(host, () => configured?.host ?? Reference.dockerHub)
+    if (name === Reference.dockerHub) return { host: name, origin: "https://registry-1.docker.io" }
+    const setting = config.hosts[name]?.plainHttp
+    const plain =
+      setting ?? (configured && isAt(name, configured) ? configured.origin.startsWith("http:") : isLoopback(name))
+    return { host: name, origin: `${plain ? "http" : "https"}://${name}` }
+  })
+
+/** Whether a `url` is configured. */
+export const hasRegistry = (config: Service): boolean => Option.isSome(config.url)
+
+/** 127.0.0.0/8, ::1, localhost and *.localhost, with or without a port. */
+export const isLoopback = (host: string): boolean => {
+  const name = host.startsWith("[") ? host.slice(1, host.indexOf("]")) : (host.split(":", 1)[0] ?? "")
+  return name === "localhost" || name.endsWith(".localhost") || name === "::1" || /^127(?:\.\d{1,3}){3}$/.test(name)
+}
+
+// internal
+
+/** Whether a reference's host names this endpoint: with or without the port that its scheme implies. */
+const isAt = (host: string, { origin }: Endpoint): boolean => {
+  const url = `${new URL(origin).protocol}//${host}`
+  return URL.canParse(url) && new URL(url).origin === origin
+}
+
+/** Accepts `http://host:port`, `https://host` and a bare `host:port`. */
+const parseUrl = (text: string): Effect.Effect<Endpoint, ValidationError> => {
+  const bare = !/^[a-z][a-z0-9+.-]*:\/\//i.test(text)
+  const fail = (message: string) =>
+    Effect.fail(
+      ValidationError.of("InvalidReference", JSON.stringify(text.replace(/\/\/[^/]*@/, "//")), message, {
+        hint: "a registry is given as http://HOST:PORT, https://HOST or HOST[:PORT]"
+      })
+    )
+  const guess = bare ? `${isLoopback(text.toLowerCase()) ? "http" : "https"}://${text}` : text
+  if (!URL.canParse(guess)) return fail("is no registry URL")
+  const url = new URL(guess)
+  if (url.protocol !== "http:" && url.protocol !== "https:") return fail("a registry is reached by http or https")
+  if (url.username !== "" || url.password !== "") return fail("credentials do not belong into the registry's URL")
+  if (url.pathname.replace(/\/(v2\/?)?$/, "") !== "" || url.search !== "" || url.hash !== "") {
+    return fail("a registry has no path, its API is at /v2/")
+  }
+  if (url.hostname === "docker.io" || url.hostname === "index.docker.io" || url.hostname === "registry-1.docker.io") {
+    return Effect.succeed({ host: Reference.dockerHub, origin: "https://registry-1.docker.io" })
+  }
+  return Effect.succeed({ host: url.host, origin: url.origin })
+}

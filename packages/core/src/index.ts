@@ -1,0 +1,42 @@
+/** @packageDocumentation Verbs are functions, nouns are namespaces, errors are classes. */
+export * as BlobTransport from "./BlobTransport.js"
+export * as Compressor from "./Compressor.js"
+export { type BlobCounts, type CopyOptions, type CopyResult, copy, formatName, type Options } from "./Copy.js"
+export {
+  type DeletedImage,
+  type DeletedTag,
+  type DeleteImageOptions,
+  deleteImage,
+  deleteImageByDigest,
+  deleteTag
+} from "./Delete.js"
+export * as Hasher from "./Hasher.js"
+export * as MemoryStore from "./ImageStore/Memory.js"
+export type * from "./ImageStore.js"
+export {
+  blobExists,
+  getBlob,
+  getImageInfo,
+  getManifest,
+  type ImageInfo,
+  type InspectOptions,
+  type LayerInfo
+} from "./Inspect.js"
+export { type ListOptions, listRepositories, listTags, streamRepositories, streamTags } from "./List.js"
+export * as Descriptor from "./model/Descriptor.js"
+export * as Digest from "./model/Digest.js"
+export * as ImageConfig from "./model/ImageConfig.js"
+export * as Json from "./model/Json.js"
+export * as Manifest from "./model/Manifest.js"
+export * as MediaType from "./model/MediaType.js"
+export * as Platform from "./model/Platform.js"
+export * as Reference from "./model/Reference.js"
+export { type PingResult, ping } from "./Ping.js"
+export * as Progress from "./Progress.js"
+export { type PulledImage, type PullOptions, type PullResult, pull } from "./Pull.js"
+export { type PushedImage, type PushOptions, type PushResult, push } from "./Push.js"
+export * as Registry from "./Registry.js"
+export * as RegistryConfig from "./RegistryConfig.js"
+export { OciErrorCode, RegistryError, safeUrl } from "./RegistryError.js"
+export { type TagResult, tag } from "./Tag.js"
+export { type Issue, ValidationError } from "./ValidationError.js"

@@ -1,0 +1,154 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type BlobSink, BlobTransport, Digest } from "@effect-registry/core"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Blob from "../../src/Registry/Blob.js"
+import * as Request from "../../src/Registry/Request.js"
+import * as Scripted from "../support/ScriptedClient.js"
+
+const client = Request.client({ host: "r.example", origin: "http://r.example" })
+const small = Scripted.utf8("hello blob")
+const large = Uint8Array.from({ length: 1_500_000 }, (_, index) => index % 251)
+const flipped = (bytes: Uint8Array) => Uint8Array.from(bytes, (byte, index) => (index === 3 ? byte ^ 1 : byte))
+
+const collect = (bytes: Uint8Array, size: Option.Option<number> = Option.some(bytes.length)) =>
+  Effect.flatMap(client, (client) => Stream.runCollect(Blob.stream(client, "a", Digest.fromBytes(bytes), size))).pipe(
+    Effect.map((chunks) =>
+      Request.concat(
+        Chunk.toReadonlyArray(chunks),
+        Chunk.reduce(chunks, 0, (n, c) => n + c.length)
+      )
+    )
+  )
+
+/** A sink over an array. */
+const sinkOf = (file: Uint8Array, offset: number): BlobSink => ({
+  fd: 3 as BlobSink["fd"],
+  offset,
+  write: (bytes, position) => Effect.sync(() => file.set(bytes, position)),
+  writeError: () => undefined as never
+})
+const save = (bytes: Uint8Array, file: Uint8Array) =>
+  Effect.flatMap(client, (client) =>
+    Blob.remote(client, "a", Digest.fromBytes(bytes), bytes.length).save(sinkOf(file, 5))
+  )
+
+describe("Blob", () => {
+  for (const [name, blob] of [
+    ["small", small],
+    ["large", large]
+  ] as const) {
+    describe(`stream of a ${name} blob`, () => {
+      it.live("goes on after a cut connection, without a byte twice", () => {
+        const script = Scripted.inOrder([
+          { status: 200, body: Scripted.cut(blob.subarray(0, blob.length >> 1)) },
+          { status: 200, body: blob }
+        ])
+        return Effect.gen(function* () {
+          assert.deepStrictEqual(yield* collect(blob), blob)
+          assert.strictEqual(script.seen.length, 2)
+        }).pipe(Effect.provide(script.layer))
+      })
+      it.live("goes on after a body that ended early without an error", () => {
+        const short = new Response(blob.slice(0, blob.length >> 1)).body ?? ""
+        const script = Scripted.inOrder([
+          { status: 200, body: short },
+          { status: 200, body: blob }
+        ])
+        return Effect.gen(function* () {
+          assert.deepStrictEqual(yield* collect(blob), blob)
+        }).pipe(Effect.provide(script.layer))
+      })
+      it.live("fails where the bytes are not those of the digest", () => {
+        const script = Scripted.make(() => ({ status: 200, body: flipped(blob) }))
+        return Effect.gen(function* () {
+          const error = yield* Effect.flip(collect(blob))
+          assert.strictEqual(error.reason, "DigestMismatch")
+          assert.include(error.message, Digest.fromBytes(flipped(blob)))
+        }).pipe(Effect.provide(script.layer))
+      })
+    })
+  }
+  describe("stream", () => {
+    it.live("reads a small blob again whose byte was flipped", () => {
+      const script = Scripted.inOrder([
+        { status: 200, body: flipped(small) },
+        { status: 200, body: small }
+      ])
+      return Effect.gen(function* () {
+        assert.deepStrictEqual(yield* collect(small), small)
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("works without a known size", () => {
+      const script = Scripted.inOrder([{ status: 200, body: small }])
+      return Effect.gen(function* () {
+        assert.deepStrictEqual(yield* collect(small, Option.none()), small)
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("fails where the registry announces another size", () => {
+      const script = Scripted.make(() => ({ status: 200, body: large }))
+      return Effect.gen(function* () {
+        const error = yield* Effect.flip(collect(large, Option.some(large.length - 1)))
+        assert.strictEqual(error.reason, "SizeMismatch")
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("says that there is none", () => {
+      const script = Scripted.make(() => ({ status: 404, body: '{"errors":[{"code":"BLOB_UNKNOWN"}]}' }))
+      return Effect.gen(function* () {
+        const error = yield* Effect.flip(collect(small))
+        assert.strictEqual(error.reason, "NotFound")
+        assert.strictEqual(script.seen.length, 1)
+      }).pipe(Effect.provide(script.layer))
+    })
+  })
+  describe("save", () => {
+    it.live("writes at the sink's offset and starts over after cut, flip and 503", () => {
+      const script = Scripted.inOrder([
+        { status: 200, body: Scripted.cut(large.subarray(0, 100_000)) },
+        { status: 503 },
+        { status: 200, body: flipped(large) },
+        { status: 200, body: large }
+      ])
+      return Effect.gen(function* () {
+        const file = new Uint8Array(large.length + 5)
+        yield* save(large, file)
+        assert.deepStrictEqual(file.subarray(5), large)
+        const counted = script.events.reduce(
+          (sum, event) => (event._tag === "BlobProgress" ? sum + event.bytes : sum),
+          0
+        )
+        assert.strictEqual(counted, large.length)
+        assert.strictEqual(script.events.filter(({ _tag }) => _tag === "Retrying").length, 3)
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("stops at the first byte too many", () => {
+      const endless = () =>
+        new ReadableStream<Uint8Array>({ pull: (controller) => controller.enqueue(new Uint8Array(65536)) })
+      const script = Scripted.make(() => ({ status: 200, body: endless() }), { retry: { attempts: 2, delay: 1 } })
+      return Effect.gen(function* () {
+        const file = new Uint8Array(large.length + 5)
+        const error = yield* Effect.flip(save(large, file))
+        assert.strictEqual(error.reason, "SizeMismatch")
+      }).pipe(Effect.provide(script.layer))
+    })
+  })
+  describe("head", () => {
+    it.live("tells size, absence, and nothing where HEAD is unsupported", () => {
+      const script = Scripted.inOrder([
+        { status: 200, headers: { "content-length": "7" } },
+        { status: 404 },
+        { status: 405 }
+      ])
+      return Effect.gen(function* () {
+        const one = yield* client
+        const digest = Digest.fromBytes(small)
+        assert.deepStrictEqual(yield* Blob.head(one, "a", digest), Option.some({ size: Option.some(7) }))
+        assert.deepStrictEqual(yield* Blob.head(one, "a", digest), Option.none())
+        assert.deepStrictEqual(yield* Blob.head(one, "a", digest), Option.none())
+      }).pipe(Effect.provide(script.layer))
+    })
+  })
+  it("has a portable transport by default", () => assert.isFalse(BlobTransport.portable.streams))
+})

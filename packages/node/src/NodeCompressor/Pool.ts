@@ -1,0 +1,149 @@
+/** The threads of the compressor: started at the first job, asleep without keeping the process alive, ended with the scope. */
+import { Worker } from "node:worker_threads"
+import { Compressor } from "@effect-registry/core"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { workerSource } from "./workerSource.js"
+
+/** A block to deflate: bytes at hand, or a place in an open file. */
+export type Block =
+  | { readonly _tag: "Bytes"; readonly bytes: Uint8Array }
+  | { readonly _tag: "File"; readonly fd: number; readonly position: number; readonly length: number }
+
+export type Outcome =
+  | { readonly _tag: "Deflated"; readonly plain: Uint8Array; readonly deflated: Uint8Array }
+  /** What was deflated does not inflate to the block. */
+  | { readonly _tag: "Wrong" }
+  | { readonly _tag: "ReadFailed"; readonly cause: Error }
+
+export interface Pool {
+  readonly threads: number
+  /** Not interruptible once a thread has it, because that may be reading from the descriptor: some ten milliseconds. */
+  readonly run: (block: Block, verify: boolean) => Effect.Effect<Outcome>
+  /** Gives the memory of a block back. */
+  readonly free: (plain: Uint8Array) => void
+}
+
+interface Answer {
+  readonly id: number
+  readonly buffer: ArrayBuffer
+  readonly output: ArrayBuffer
+  readonly size?: number
+  readonly wrong?: boolean
+  readonly error?: { readonly code?: string; readonly message: string }
+}
+
+interface Thread {
+  readonly worker: Worker
+  /** Jobs it has not answered, by id. */
+  readonly jobs: Map<number, { readonly length: number; readonly done: (outcome: Effect.Effect<Outcome>) => void }>
+}
+
+/** `source` is what the threads run; tests break it. */
+export const make = (threads: number, source = workerSource): Effect.Effect<Pool, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const all = yield* Effect.acquireRelease(
+      Effect.sync(() => new Threads(threads, source)),
+      (all) => Effect.promise(() => all.terminate())
+    )
+    // bounds the memory of several layers at once
+    const turns = yield* Effect.makeSemaphore(threads + 1)
+    return {
+      threads,
+      run: (block, verify) =>
+        turns.withPermits(1)(
+          Effect.uninterruptible(Effect.async<Outcome>((resume) => all.post(block, verify, resume)))
+        ),
+      free: (plain) => all.free(plain)
+    }
+  })
+
+// internal
+
+/** A block that does not compress grows by five bytes for each 65,535, and the flush. */
+const outputSize = Compressor.Gzip.blockSize + 1_024
+
+class Threads {
+  private readonly threads: Array<Thread> = []
+  private buffers: Array<ArrayBuffer> = []
+  private outputs: Array<ArrayBuffer> = []
+  private module: WebAssembly.Module | undefined
+  private lastId = 0
+
+  constructor(
+    private readonly count: number,
+    private readonly source: string
+  ) {}
+
+  post(block: Block, verify: boolean, done: (outcome: Effect.Effect<Outcome>) => void): void {
+    const thread = this.leastBusy()
+    const id = ++this.lastId
+    const buffer = this.buffers.pop() ?? new ArrayBuffer(Compressor.Gzip.blockSize)
+    const output = this.outputs.pop() ?? new ArrayBuffer(outputSize)
+    const length = block._tag === "File" ? block.length : block.bytes.length
+    if (block._tag === "Bytes") new Uint8Array(buffer).set(block.bytes)
+    const place = block._tag === "File" ? { fd: block.fd, position: block.position } : {}
+    if (thread.jobs.size === 0) thread.worker.ref()
+    thread.jobs.set(id, { length, done })
+    thread.worker.postMessage({ id, buffer, output, length, verify, ...place }, [buffer, output])
+  }
+
+  free(plain: Uint8Array): void {
+    const buffer = plain.buffer as ArrayBuffer
+    // a block in each thread and one before it, no more
+    if (this.buffers.length < 2 * this.count) this.buffers.push(buffer)
+  }
+
+  async terminate(): Promise<void> {
+    this.buffers = []
+    this.outputs = []
+    await Promise.all(this.threads.splice(0).map(({ worker }) => worker.terminate()))
+  }
+
+  /** A sleeping thread, a new one, else the one with the fewest jobs. */
+  private leastBusy(): Thread {
+    const idle = this.threads.find(({ jobs }) => jobs.size === 0)
+    if (idle !== undefined) return idle
+    if (this.threads.length < this.count) return this.start()
+    return this.threads.reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a))
+  }
+
+  private start(): Thread {
+    this.module ??= new WebAssembly.Module(Compressor.Encoder.binary() as BufferSource)
+    const worker = new Worker(this.source, {
+      eval: true,
+      execArgv: [],
+      name: "gzip",
+      workerData: { module: this.module }
+    })
+    const thread: Thread = { worker, jobs: new Map() }
+    this.threads.push(thread)
+    worker.unref()
+    worker.on("message", (answer: Answer) => {
+      const job = thread.jobs.get(answer.id)
+      thread.jobs.delete(answer.id)
+      if (thread.jobs.size === 0) worker.unref()
+      job?.done(Effect.succeed(this.outcome(answer, job.length)))
+    })
+    const lost = (cause: unknown): void => {
+      const at = this.threads.indexOf(thread)
+      if (at >= 0) this.threads.splice(at, 1)
+      for (const { done } of thread.jobs.values()) done(Effect.die(new Error("a gzip thread ended", { cause })))
+      thread.jobs.clear()
+    }
+    worker.on("error", lost)
+    worker.on("exit", lost)
+    return thread
+  }
+
+  private outcome({ buffer, error, output, size }: Answer, length: number): Outcome {
+    const plain = new Uint8Array(buffer, 0, length)
+    // a copy of the size it needs: it leaves us, and who knows for how long
+    const deflated = size === undefined ? undefined : new Uint8Array(output, 0, size).slice()
+    if (this.outputs.length < 2 * this.count) this.outputs.push(output)
+    if (deflated !== undefined) return { _tag: "Deflated", plain, deflated }
+    this.free(plain)
+    if (error === undefined || error.code?.startsWith("Z_") === true) return { _tag: "Wrong" }
+    return { _tag: "ReadFailed", cause: Object.assign(new Error(error.message), { code: error.code }) }
+  }
+}

@@ -1,0 +1,116 @@
+/** Pushing blobs. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
+import type { Digest } from "@effect-registry/core"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { BlobStore, type Upload, type UploadError } from "../BlobStore.js"
+import * as OciError from "../OciError.js"
+import type { Route } from "../Route.js"
+import { type Exchange, empty } from "./Exchange.js"
+
+type Start = Extract<Route, { readonly _tag: "UploadStart" }>
+
+/** A mounted blob (201), a whole blob in one request (201), or a new upload (202), also where a mount cannot be done. */
+export const start = ({ algorithm, digest, mount, name }: Start, exchange: Exchange) =>
+  Effect.gen(function* () {
+    const store = yield* BlobStore
+    if (mount !== undefined && (yield* store.mount(name, mount.digest, mount.from))) return created(name, mount.digest)
+    const upload = yield* store.startUpload(name, algorithm)
+    if (digest === undefined) return accepted(202, name, upload)
+    // The client never hears of this upload, so one that fails is of no use to it.
+    yield* store.append(name, upload.id, exchange.body, undefined).pipe(
+      Effect.zipRight(store.finish(name, upload.id, digest)),
+      Effect.onError(() => Effect.ignoreLogged(store.cancel(name, upload.id))),
+      Effect.catchTag("UploadError", refuse)
+    )
+    return created(name, digest)
+  })
+
+/** How far an upload is. */
+export const status = (name: string, id: string) =>
+  Effect.gen(function* () {
+    const upload = yield* (yield* BlobStore).findUpload(name, id)
+    return Option.isSome(upload) ? accepted(204, name, upload.value) : yield* unknown
+  })
+
+/** Adds the body to an upload: a chunk with its Content-Range, or a stream without. */
+export const append = (name: string, id: string, exchange: Exchange) =>
+  Effect.gen(function* () {
+    const upload = yield* receive(name, id, exchange)
+    return accepted(202, name, upload)
+  })
+
+/** Adds the body, if there is one, and makes the upload a blob. */
+export const finish = (name: string, id: string, digest: Digest.Digest, exchange: Exchange) =>
+  Effect.gen(function* () {
+    yield* receive(name, id, exchange)
+    yield* Effect.catchTag((yield* BlobStore).finish(name, id, digest), "UploadError", refuse)
+    return created(name, digest)
+  })
+
+export const cancel = (name: string, id: string) =>
+  Effect.gen(function* () {
+    return (yield* (yield* BlobStore).cancel(name, id)) ? empty(204) : yield* unknown
+  })
+
+// internal
+
+const receive = (name: string, id: string, exchange: Exchange) =>
+  Effect.gen(function* () {
+    const store = yield* BlobStore
+    const start = yield* startOf(name, id, exchange)
+    return yield* Effect.catchTag(store.append(name, id, exchange.body, start), "UploadError", (error) =>
+      error.reason === "OutOfOrder" ? outOfOrder(name, { id, size: error.size ?? 0 }) : refuse(error)
+    )
+  })
+
+/** Where the chunk says it starts; `undefined` for a stream, which starts where the upload ends. */
+const startOf = (name: string, id: string, exchange: Exchange) =>
+  Effect.gen(function* () {
+    const header = exchange.headers["content-range"]
+    if (header === undefined) return undefined
+    const match = /^(?:bytes[ =])?([0-9]{1,15})-([0-9]{1,15})(?:\/(?:[0-9]+|\*))?$/.exec(header.trim())
+    const upload = yield* (yield* BlobStore).findUpload(name, id)
+    if (Option.isNone(upload)) return yield* unknown
+    if (match === null) return yield* outOfOrder(name, upload.value)
+    const [start, end] = [Number(match[1]), Number(match[2])]
+    const length = exchange.headers["content-length"]
+    if (length !== undefined && Number(length) !== end - start + 1) {
+      return yield* OciError.make("SIZE_INVALID", "Content-Range and Content-Length say different sizes")
+    }
+    return start
+  })
+
+/** `0-0` is also what an empty upload says: the form has no way to say "nothing". */
+const rangeOf = ({ size }: Upload) => `0-${Math.max(0, size - 1)}`
+
+const sessionHeaders = (name: string, upload: Upload) => ({
+  location: `/v2/${name}/blobs/uploads/${upload.id}`,
+  range: rangeOf(upload),
+  "docker-upload-uuid": upload.id
+})
+
+const accepted = (code: 202 | 204, name: string, upload: Upload) => empty(code, sessionHeaders(name, upload))
+
+const created = (name: string, digest: Digest.Digest) =>
+  empty(201, { location: `/v2/${name}/blobs/${digest}`, "docker-content-digest": digest })
+
+const unknown = OciError.make("BLOB_UPLOAD_UNKNOWN", "no such upload in this repository")
+
+const outOfOrder = (name: string, upload: Upload) =>
+  OciError.make("BLOB_UPLOAD_INVALID", "the chunk does not start where the upload ends", {
+    status: 416,
+    headers: sessionHeaders(name, upload)
+  })
+
+const refuse = (error: UploadError): OciError.OciError => {
+  switch (error.reason) {
+    case "Unknown":
+      return unknown
+    case "DigestMismatch":
+      return OciError.make("DIGEST_INVALID", "the bytes received have another digest")
+    case "OutOfOrder":
+      return OciError.make("BLOB_UPLOAD_INVALID", "the chunk does not start where the upload ends", { status: 416 })
+    case "ConnectionLost":
+      return OciError.make("BLOB_UPLOAD_INVALID", "the body broke off", { headers: { connection: "close" } })
+  }
+}

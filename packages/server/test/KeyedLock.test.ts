@@ -1,0 +1,40 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as KeyedLock from "../src/KeyedLock.js"
+
+describe("KeyedLock", () => {
+  it.effect("lets one at a time in for a key, and any number for different keys", () =>
+    Effect.gen(function* () {
+      const lock = KeyedLock.make()
+      const most = (keys: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          let inside = 0
+          let highest = 0
+          const work = Effect.sync(() => {
+            inside += 1
+            highest = Math.max(highest, inside)
+          }).pipe(
+            Effect.zipRight(Effect.yieldNow()),
+            Effect.ensuring(
+              Effect.sync(() => {
+                inside -= 1
+              })
+            )
+          )
+          yield* Effect.forEach(keys, (key) => lock(key)(work), { concurrency: "unbounded" })
+          return highest
+        })
+      assert.strictEqual(yield* most(["a", "a", "a"]), 1)
+      assert.strictEqual(yield* most(["a", "b", "c"]), 3)
+    })
+  )
+
+  it.effect("is open again after a failure and after an interruption", () =>
+    Effect.gen(function* () {
+      const lock = KeyedLock.make()
+      yield* Effect.flip(lock("a")(Effect.fail("no")))
+      yield* Effect.exit(lock("a")(Effect.interrupt))
+      assert.strictEqual(yield* lock("a")(Effect.succeed(1)), 1)
+    })
+  )
+})

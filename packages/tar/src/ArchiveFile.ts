@@ -1,0 +1,161 @@
+/** A tar on disk or from a pipe, opened once and read through that handle, decompressed to a spool file where needed. */
+import * as FileSystem from "@effect/platform/FileSystem"
+import type { FileContent } from "@effect-registry/core"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { gunzip, isGzip } from "./Gunzip.js"
+import * as Io from "./Io.js"
+import * as TarIndex from "./TarIndex.js"
+import { TarReadError } from "./TarReadError.js"
+
+export interface ArchiveFile {
+  /** As the user named it. */
+  readonly path: string
+  readonly index: TarIndex.TarIndex
+  /** The data of a member, through links; the whole is read, so `limit` bounds it. */
+  readonly bytes: (name: string, limit: number) => Effect.Effect<Uint8Array, TarReadError>
+  /** The first bytes of a member, through links; fewer where it is shorter. */
+  readonly head: (name: string, length: number) => Effect.Effect<Uint8Array, TarReadError>
+  /** Where a member's data lies, through links. */
+  readonly content: (name: string) => Effect.Effect<FileContent<TarReadError>, TarReadError>
+  /** Fails with `SourceChanged` where size or modification time are not those of the opening. */
+  readonly unchanged: Effect.Effect<void, TarReadError>
+}
+
+/** Opens a file; closed with the scope. A pipe or device is read to its end first. */
+export const open = (path: string): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const info = yield* Effect.mapError(fs.stat(path), Io.readError(path))
+    if (info.type === "Directory") {
+      const hint = `a layout folder is addressed as oci:${path}`
+      return yield* Effect.fail(
+        new TarReadError({ reason: "IsDirectory", path, detail: "is a folder, not an archive", hint })
+      )
+    }
+    if (info.type !== "File") return yield* openStream(path, fs.stream(path))
+    const file = yield* Effect.mapError(fs.open(path, { flag: "r" }), Io.readError(path))
+    return yield* make(path, yield* fromHandle(path, file))
+  })
+
+/** Reads a stream to its end into a temporary file. Without end-of-archive blocks it is `Truncated`. */
+export const openStream = <E, R>(
+  name: string,
+  input: Stream.Stream<Uint8Array, E, R>
+): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope | R> =>
+  Effect.gen(function* () {
+    const archive = yield* make(name, yield* spool(name, Stream.mapError(input, Io.readError(name))))
+    // docker save dies without a word; the end of the archive is the only sign that all of it came through the pipe.
+    if (archive.index.ended) return archive
+    const detail = "the input ended before the end of the archive"
+    const hint = "did the command that writes it fail?"
+    return yield* Effect.fail(new TarReadError({ reason: "Truncated", path: name, detail, hint }))
+  })
+
+// internal
+
+const make = (
+  path: string,
+  given: Opened
+): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.gen(function* () {
+    if (given.size === 0) return yield* Effect.fail(new TarReadError({ reason: "Empty", path, detail: "is empty" }))
+    const plain = yield* decompress(path, given, yield* given.readAt(0, 6))
+    const index = yield* TarIndex.read(plain.readAt, { path, size: plain.size })
+    const content = (name: string) =>
+      Effect.map(TarIndex.resolve(index, name, path), ({ offset, size }) => segment(path, plain, offset, size))
+    return {
+      path,
+      index,
+      content,
+      bytes: (name, limit) =>
+        Effect.gen(function* () {
+          const { offset, size } = yield* TarIndex.resolve(index, name, path)
+          if (size > limit) {
+            const detail = `has ${size} bytes, at most ${limit} are read`
+            return yield* Effect.fail(new TarReadError({ reason: "TooLarge", path, entry: name, detail }))
+          }
+          return yield* plain.readAt(offset, size)
+        }),
+      head: (name, length) =>
+        Effect.flatMap(TarIndex.resolve(index, name, path), ({ offset, size }) =>
+          plain.readAt(offset, Math.min(size, length))
+        ),
+      unchanged: given.unchanged
+    }
+  })
+
+interface Opened {
+  readonly file: FileSystem.File
+  readonly size: number
+  readonly readAt: TarIndex.ReadAt
+  readonly unchanged: Effect.Effect<void, TarReadError>
+}
+
+const fromHandle = (path: string, file: FileSystem.File): Effect.Effect<Opened, TarReadError> =>
+  Effect.gen(function* () {
+    const readAt = Io.readAt(file, path, yield* Effect.makeSemaphore(1))
+    const stat = Effect.mapError(file.stat, Io.readError(path))
+    const before = yield* stat
+    const unchanged = Effect.flatMap(stat, (after) =>
+      after.size === before.size && sameTime(after.mtime, before.mtime)
+        ? Effect.void
+        : Effect.fail(
+            new TarReadError({
+              reason: "SourceChanged",
+              path,
+              detail: "changed while it was read",
+              hint: "wait until whoever writes it is done, and try again"
+            })
+          )
+    )
+    return { file, size: Number(before.size), readAt, unchanged }
+  })
+
+const sameTime = (a: Option.Option<Date>, b: Option.Option<Date>): boolean =>
+  Option.getOrUndefined(a)?.getTime() === Option.getOrUndefined(b)?.getTime()
+
+/** The stream in a temporary file that goes with the scope. */
+const spool = <R>(
+  path: string,
+  stream: Stream.Stream<Uint8Array, TarReadError, R>
+): Effect.Effect<Opened, TarReadError, FileSystem.FileSystem | Scope.Scope | R> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const temporary = yield* Effect.mapError(
+      fs.makeTempFileScoped({ prefix: "ereg-" }),
+      Io.writeError("the temporary folder")
+    )
+    const file = yield* Effect.mapError(fs.open(temporary, { flag: "r+" }), Io.writeError(temporary))
+    yield* Stream.runForEach(stream, (chunk) => Io.writeAll(file, chunk, temporary))
+    return yield* fromHandle(path, file)
+  })
+
+const decompress = (path: string, opened: Opened, head: Uint8Array) => {
+  if (isGzip(head)) {
+    return spool(path, gunzip(segment(path, opened, 0, opened.size).stream, { path }))
+  }
+  if (head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd) {
+    return Effect.fail(
+      new TarReadError({
+        reason: "UnsupportedFormat",
+        path,
+        detail: "is compressed with zstd, which is not read yet",
+        hint: `zstd -d ${path}`
+      })
+    )
+  }
+  return Effect.succeed(opened)
+}
+
+const segment = (path: string, { file, readAt }: Opened, offset: number, size: number): FileContent<TarReadError> => ({
+  _tag: "File",
+  fd: file.fd,
+  path,
+  offset,
+  size,
+  stream: Io.streamAt(readAt, offset, size, path),
+  readError: Io.readError(path)
+})

@@ -1,0 +1,162 @@
+/** The OCI layout part of an archive or folder: what index.json names, and how much of it is there. */
+import type { Descriptor as DescriptorType, FileContent, ImageName, Root } from "@effect-registry/core"
+import { Digest, Manifest, MediaType, Platform, ValidationError } from "@effect-registry/core"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { parseRepositoryTag } from "./RepositoryTag.js"
+import type { TarReadError } from "./TarReadError.js"
+
+type Descriptor = DescriptorType.Descriptor
+
+/** Files by their path in the layout, from a tar or a folder. */
+export interface LayoutFiles {
+  readonly name: string
+  readonly has: (path: string) => Effect.Effect<boolean, TarReadError>
+  readonly bytes: (path: string, limit: number) => Effect.Effect<Uint8Array, TarReadError>
+  readonly content: (path: string) => Effect.Effect<FileContent<TarReadError>, TarReadError>
+}
+
+/** index.json lists every image of the layout, so it may be larger than an image's own index. */
+export const maxIndexSize = 16 * 1024 * 1024
+
+/** An image that index.json names. */
+export interface LayoutImage {
+  readonly descriptor: Descriptor
+  readonly names: ReadonlyArray<ImageName>
+  /** The complete images under it with their configs; itself where it is no index. */
+  readonly complete: ReadonlyArray<{ readonly descriptor: Descriptor; readonly config: Digest.Digest }>
+  /** Of an index: what it lists and the layout lacks, without attestations. */
+  readonly missing: ReadonlyArray<Descriptor>
+}
+
+type Failure = TarReadError | ValidationError
+
+export const blobPath = (digest: Digest.Digest): string => `blobs/${Digest.algorithm(digest)}/${Digest.hex(digest)}`
+
+/** A manifest of the layout, checked against its descriptor. */
+export const manifest = (files: LayoutFiles, descriptor: Descriptor): Effect.Effect<Manifest.Manifest, Failure> =>
+  Effect.gen(function* () {
+    const bytes = yield* files.bytes(blobPath(descriptor.digest), Manifest.maxSize)
+    const { digest, mediaType } = descriptor
+    yield* checkSize(files.name, descriptor, bytes.length)
+    return yield* Manifest.decode(bytes, { subject: `${files.name} ${digest}`, mediaType, digest })
+  })
+
+/** A blob of the layout; its size must be the descriptor's. */
+export const blob = (
+  files: LayoutFiles,
+  path: string,
+  descriptor: Descriptor
+): Effect.Effect<FileContent<TarReadError>, Failure> =>
+  Effect.tap(files.content(path), ({ size }) => checkSize(files.name, descriptor, size))
+
+/** What index.json names, in its order, an entry a digest. */
+export const images = (files: LayoutFiles): Effect.Effect<ReadonlyArray<LayoutImage>, Failure> =>
+  Effect.gen(function* () {
+    const bytes = yield* files.bytes("index.json", maxIndexSize)
+    const index = yield* Manifest.decode(bytes, { subject: `${files.name} index.json`, mediaType: MediaType.ociIndex })
+    const byDigest = new Map<Digest.Digest, { descriptor: Descriptor; names: Array<ImageName> }>()
+    for (const descriptor of Manifest.children(index)) {
+      const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] }
+      entry.names.push(...Option.toArray(nameOf(descriptor)))
+      byDigest.set(descriptor.digest, entry)
+    }
+    return yield* Effect.forEach([...byDigest.values()], ({ descriptor, names }) =>
+      Effect.map(survey(files, descriptor, 0), ({ complete, missing }) => ({ descriptor, names, complete, missing }))
+    )
+  })
+
+/**
+ * What can be moved of an image. Whole: itself. One complete platform of several: that manifest. Several: a new index of
+ * these. Fails with `MissingContent` where nothing is complete.
+ */
+export const rootOf = (
+  name: string,
+  files: LayoutFiles,
+  image: LayoutImage
+): Effect.Effect<
+  { readonly root: Root & { readonly _tag: "Manifest" | "Made" }; readonly missingPlatforms: ReadonlyArray<string> },
+  Failure
+> =>
+  Effect.gen(function* () {
+    if (image.missing.length === 0)
+      return { root: { _tag: "Manifest", descriptor: image.descriptor }, missingPlatforms: [] }
+    const [first, ...others] = image.complete
+    if (first === undefined) return yield* Effect.fail(missingContent(name, image))
+    const missingPlatforms = image.missing.map((each) => (each.platform ? Platform.format(each.platform) : each.digest))
+    if (others.length === 0) return { root: { _tag: "Manifest", descriptor: first.descriptor }, missingPlatforms }
+    const original = yield* manifest(files, image.descriptor)
+    const annotations = original._tag === "Index" ? original.value.annotations : undefined
+    const made = Manifest.assembleIndex(
+      image.descriptor.mediaType,
+      image.complete.map(({ descriptor }) => descriptor),
+      annotations
+    )
+    return { root: { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }, missingPlatforms }
+  })
+
+/** Names every digest that is not there. */
+export const missingContent = (name: string, image: LayoutImage): ValidationError =>
+  new ValidationError({
+    reason: "MissingContent",
+    subject: name,
+    issues: image.missing.map(({ digest, platform }) => ({
+      path: "",
+      message: `${digest}${platform ? ` (${Platform.format(platform)})` : ""} is not in it`
+    })),
+    hint: undefined,
+    cause: undefined
+  })
+
+// internal
+
+const survey = (
+  files: LayoutFiles,
+  descriptor: Descriptor,
+  depth: number
+): Effect.Effect<Pick<LayoutImage, "complete" | "missing">, Failure> =>
+  Effect.gen(function* () {
+    if (depth > 16) {
+      return yield* Effect.fail(
+        ValidationError.of("TooLarge", files.name, "its indexes are nested more than 16 levels deep")
+      )
+    }
+    if (!(yield* files.has(blobPath(descriptor.digest)))) return { complete: [], missing: [descriptor] }
+    const decoded = yield* manifest(files, descriptor)
+    if (decoded._tag === "Index") {
+      const parts = yield* Effect.forEach(decoded.value.manifests, (child) => survey(files, child, depth + 1))
+      return {
+        complete: parts.flatMap(({ complete }) => complete),
+        missing: parts
+          .flatMap(({ missing }) => missing)
+          .filter((each) => !each.platform || !Platform.isUnknown(each.platform))
+      }
+    }
+    for (const part of Manifest.blobs(decoded)) {
+      if (MediaType.isForeignLayer(part.mediaType) || part.data !== undefined) continue
+      const path = blobPath(part.digest)
+      if (!(yield* files.has(path))) return { complete: [], missing: [depth === 0 ? part : descriptor] }
+      yield* blob(files, path, part)
+    }
+    return { complete: [{ descriptor, config: decoded.value.config.digest }], missing: [] }
+  })
+
+const checkSize = (name: string, descriptor: Descriptor, size: number): Effect.Effect<void, ValidationError> =>
+  size === descriptor.size
+    ? Effect.void
+    : Effect.fail(
+        ValidationError.of(
+          "InvalidDescriptor",
+          name,
+          `${descriptor.digest} has ${size} bytes, its descriptor says ${descriptor.size}`
+        )
+      )
+
+/** containerd writes the whole name, everybody else only what stands behind the colon, or anything. */
+const nameOf = (descriptor: Descriptor): Option.Option<ImageName> => {
+  const whole = descriptor.annotations?.["io.containerd.image.name"]
+  const ref = descriptor.annotations?.["org.opencontainers.image.ref.name"]
+  if (whole !== undefined) return Option.some(parseRepositoryTag(whole))
+  if (ref === undefined) return Option.none()
+  return Option.some(/[/:]/.test(ref) ? parseRepositoryTag(ref) : { repository: Option.none(), tag: Option.some(ref) })
+}

@@ -1,0 +1,49 @@
+/** From an address to the store it means. */
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import type { ImageSource, ImageTarget, RegistryConfig, RegistryError } from "@effect-registry/core"
+import { Registry, type ValidationError } from "@effect-registry/core"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import type { Address } from "./Address.js"
+import * as DockerArchive from "./DockerArchive.js"
+import * as OciArchive from "./OciArchive.js"
+import * as OciLayout from "./OciLayout.js"
+import type { TarReadError } from "./TarReadError.js"
+
+type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig | FileSystem.FileSystem
+type Failure = RegistryError | TarReadError | ValidationError
+
+/** Where the images of an address are read from; `input` is what `-` means. */
+export const source = <E, R>(
+  address: Address,
+  input: Stream.Stream<Uint8Array, E, R>
+): ImageSource<Failure, Environment | R> => {
+  if (address._tag === "Reference") return Registry.image(address.reference)
+  if (address._tag === "Standard") return DockerArchive.stream(input)
+  const options = { image: Option.getOrUndefined(address.image) }
+  switch (address._tag) {
+    case "Archive":
+      return DockerArchive.file(address.path, options)
+    case "OciArchive":
+      return OciArchive.file(address.path, options)
+    case "OciLayout":
+      return OciLayout.folder(address.path, options)
+  }
+}
+
+/** Where images are written to. Standard output is no store: it has no name to appear under. */
+export const target = (
+  address: Exclude<Address, { readonly _tag: "Standard" }>,
+  options: DockerArchive.TargetOptions = {}
+): ImageTarget<Failure, Environment> => {
+  switch (address._tag) {
+    case "Reference":
+      return Registry.repository({ ...address.reference, tag: Option.none(), digest: Option.none() })
+    case "Archive":
+    case "OciArchive":
+      return DockerArchive.target(address.path, options)
+    case "OciLayout":
+      return OciLayout.target(address.path)
+  }
+}

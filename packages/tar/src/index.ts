@@ -1,0 +1,11 @@
+/** @packageDocumentation Archives and layouts as image stores, and what can be asked of them. */
+export * as Address from "./Address.js"
+export * as DockerArchive from "./DockerArchive.js"
+export type { DockerManifestEntry } from "./DockerManifest.js"
+export * as OciArchive from "./OciArchive.js"
+export * as OciLayout from "./OciLayout.js"
+export { parseRepositoryTag } from "./RepositoryTag.js"
+export * as Store from "./Store.js"
+export { extractTags, getPrimaryTag, getTarManifest } from "./Tags.js"
+export { TarReadError } from "./TarReadError.js"
+export { type Problem, type Validation, validateArchive } from "./Validate.js"

@@ -1,0 +1,3 @@
+/** Images, archives and layouts for tests: made by functions, or real. */
+export * from "./fixture/Archive.js"
+export * from "./fixture/Image.js"

@@ -1,0 +1,28 @@
+import { Registry } from "@effect-registry/core"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Fixture } from "../../src/index.js"
+
+/** Writes a fixture to `host/repository` under a tag, blobs first. */
+export const seed = (repository: string, image: Fixture.ImageFixture | Fixture.IndexFixture, tag: string) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const writer = yield* Registry.repository(repository).open
+      for (const [digest, bytes] of image.blobs) {
+        const mediaType = "application/octet-stream"
+        yield* writer.writeBlob({
+          descriptor: Option.some({ mediaType, digest, size: bytes.length }),
+          mediaType,
+          content: Effect.succeed({ _tag: "Bytes", bytes }),
+          alsoIn: []
+        })
+      }
+      for (const [digest, bytes] of image.manifests) {
+        if (digest === image.descriptor.digest) continue
+        const child = "children" in image ? image.children.find(({ descriptor }) => descriptor.digest === digest) : undefined
+        if (child !== undefined) yield* writer.writeManifest(child.descriptor, bytes, [])
+      }
+      yield* writer.writeManifest(image.descriptor, image.manifest, [{ repository: Option.none(), tag: Option.some(tag) }])
+      return { descriptor: image.descriptor }
+    })
+  )
