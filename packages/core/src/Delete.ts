@@ -1,6 +1,7 @@
 /** Taking a tag off an image, and removing images. */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -279,6 +280,10 @@ const deleteByThrowaway = (
       Effect.zipRight(removeDigest(client, repository, last.descriptor.digest)),
       // The tag is put back as it was; the error that led here is the one to tell.
       Effect.tapError(() => Effect.catchAll(restore, () => Effect.void)),
-      Effect.uninterruptible
+      toTheEnd
     )
   })
+
+/** Goes on where we are interrupted. In a fiber of its own, because the time limits inside need interruption to work. */
+const toTheEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), Fiber.join))

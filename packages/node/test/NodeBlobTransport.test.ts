@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as NodeBlobTransport from "../src/NodeBlobTransport.js"
 import * as NodeClient from "../src/NodeClient.js"
 import * as NodeCompressor from "../src/NodeCompressor.js"
-import { fileContent, openCount, openFile, ReadError, readAll, serve } from "./support.js"
+import { disconnected, fileContent, openCount, openFile, ReadError, readAll, serve } from "./support.js"
 
 const MiB = 1 << 20
 const sha256 = (bytes: Uint8Array): string => `sha256:${Crypto.createHash("sha256").update(bytes).digest("hex")}`
@@ -103,7 +103,7 @@ describe("NodeBlobTransport", () => {
         yield* sleep(100)
         const start = Date.now()
         yield* Fiber.interrupt(fiber)
-        expect(Date.now() - start).toBeLessThan(100)
+        expect(Date.now() - start).toBeLessThan(500)
         expect(Fs.fstatSync(file.fd).size).toBe(64 * MiB)
       })
     )
@@ -190,16 +190,18 @@ describe("NodeBlobTransport", () => {
 
     it.scoped("fails with the target's error when the file cannot be written", () =>
       Effect.gen(function* () {
-        const server = yield* serve((_, res) => res.end(Buffer.alloc(3 * MiB)))
+        const server = yield* serve((_, res) => {
+          res.writeHead(200, { "content-length": 9 * MiB })
+          res.write(Buffer.alloc(3 * MiB))
+        })
         const file = yield* openFile(Buffer.alloc(0))
         const fd = yield* Effect.acquireRelease(
           Effect.sync(() => Fs.openSync(file.path, "r")),
           (fd) => Effect.sync(() => Fs.closeSync(fd))
         )
-        const error = yield* Effect.flip(transport.receive(yield* get(server.url), sinkOf(fd, 0), options(3 * MiB)))
+        const error = yield* Effect.flip(transport.receive(yield* get(server.url), sinkOf(fd, 0), options(9 * MiB)))
         expect(error).toMatchObject({ _tag: "ReadError", cause: { code: "EBADF" } })
-        yield* sleep(30)
-        expect(server.sockets.size).toBe(0)
+        yield* disconnected(server)
       })
     )
 
@@ -219,12 +221,11 @@ describe("NodeBlobTransport", () => {
         yield* sleep(150)
         const start = Date.now()
         yield* Fiber.interrupt(fiber)
-        expect(Date.now() - start).toBeLessThan(100)
+        expect(Date.now() - start).toBeLessThan(500)
         const { size } = Fs.fstatSync(file.fd)
         expect(size).toBeGreaterThan(0)
-        yield* sleep(50)
+        yield* disconnected(server)
         expect(Fs.fstatSync(file.fd).size).toBe(size)
-        expect(server.sockets.size).toBe(0)
       })
     )
   })

@@ -157,7 +157,7 @@ describe("NodeCompressor", () => {
         while (blocks < 3) yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
         const start = Date.now()
         yield* Fiber.interrupt(fiber)
-        expect(Date.now() - start).toBeLessThan(400)
+        expect(Date.now() - start).toBeLessThan(1_000)
         const after = blocks
         yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 60)))
         expect(blocks).toBe(after)

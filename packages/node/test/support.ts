@@ -103,3 +103,10 @@ export const openCount = (path: string): number =>
       return false
     }
   }).length
+
+/** Waits, in real time, for all connections to end: two seconds at most, on a busy machine too. */
+export const disconnected = ({ sockets }: TestServer): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    for (let i = 0; i < 200 && sockets.size > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10))
+    if (sockets.size > 0) throw new Error(`${sockets.size} connections are still open`)
+  })

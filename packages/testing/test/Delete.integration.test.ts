@@ -1,7 +1,16 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Digest, deleteImage, deleteImageByDigest, deleteTag, getManifest, listTags, RegistryConfig, tag } from "@effect-registry/core"
+import {
+  Digest,
+  deleteImage,
+  deleteImageByDigest,
+  deleteTag,
+  getManifest,
+  listTags,
+  RegistryConfig,
+  tag
+} from "@effect-registry/core"
 import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -106,5 +115,12 @@ describe("Delete on docker-registry", () => {
 })
 
 describe("Delete on the embedded registry", () => {
-  behaviours(Effect.map(Effect.flatMap(Layer.build(EmbeddedRegistry.layerTemp()), (context) => Effect.provide(EmbeddedRegistry.EmbeddedRegistry, context)), ({ host }) => host))
+  behaviours(
+    Effect.map(
+      Effect.flatMap(Layer.build(EmbeddedRegistry.layerTemp()), (context) =>
+        Effect.provide(EmbeddedRegistry.EmbeddedRegistry, context)
+      ),
+      ({ host }) => host
+    )
+  )
 })

@@ -51,5 +51,6 @@ export const guard = <A, E, R, E2>(
       yield* Effect.sleep(Duration.min(Duration.millis(left), limits.answer))
     }
   })
-  return Effect.raceFirst(self, watch)
+  // Where the caller cannot be interrupted the watch must still end with what it watches.
+  return Effect.raceFirst(self, Effect.interruptible(watch))
 }

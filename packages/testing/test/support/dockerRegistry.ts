@@ -33,7 +33,12 @@ http: {addr: 127.0.0.1:${port}}
         rmSync(root, { recursive: true, force: true })
       })
     )
-    const up = Effect.promise(() => fetch(`http://127.0.0.1:${port}/v2/`).then(() => true, () => false))
+    const up = Effect.promise(() =>
+      fetch(`http://127.0.0.1:${port}/v2/`).then(
+        () => true,
+        () => false
+      )
+    )
     yield* Effect.repeat(Effect.delay(up, "20 millis"), { until: (is) => is, times: 250 })
     return `127.0.0.1:${port}`
   })

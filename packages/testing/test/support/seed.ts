@@ -19,10 +19,13 @@ export const seed = (repository: string, image: Fixture.ImageFixture | Fixture.I
       }
       for (const [digest, bytes] of image.manifests) {
         if (digest === image.descriptor.digest) continue
-        const child = "children" in image ? image.children.find(({ descriptor }) => descriptor.digest === digest) : undefined
+        const child =
+          "children" in image ? image.children.find(({ descriptor }) => descriptor.digest === digest) : undefined
         if (child !== undefined) yield* writer.writeManifest(child.descriptor, bytes, [])
       }
-      yield* writer.writeManifest(image.descriptor, image.manifest, [{ repository: Option.none(), tag: Option.some(tag) }])
+      yield* writer.writeManifest(image.descriptor, image.manifest, [
+        { repository: Option.none(), tag: Option.some(tag) }
+      ])
       return { descriptor: image.descriptor }
     })
   )
