@@ -20,7 +20,7 @@ import type { Descriptor } from "./model/Descriptor.js"
 import type { Digest } from "./model/Digest.js"
 import * as Manifest from "./model/Manifest.js"
 import * as MediaType from "./model/MediaType.js"
-import * as Platform from "./model/Platform.js"
+import type * as Platform from "./model/Platform.js"
 import * as Progress from "./Progress.js"
 import { ValidationError } from "./ValidationError.js"
 
@@ -343,8 +343,7 @@ const choosePlatforms = <E, R>(
     const index = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
     const chosen: Array<Descriptor> = []
     for (const want of platforms) {
-      const match = Platform.best(want, Manifest.children(index), (child) => child.platform)
-      if (match === undefined) return yield* Effect.fail(platformNotFound(subject, want, Manifest.children(index)))
+      const match = yield* Manifest.choose(subject, Manifest.children(index), want)
       if (!chosen.includes(match)) chosen.push(match)
     }
     const [first, ...others] = chosen
@@ -353,19 +352,6 @@ const choosePlatforms = <E, R>(
     const made = Manifest.assembleIndex(mediaType, chosen)
     return { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }
   })
-
-/** `PlatformNotFound`, listing what there is. */
-export const platformNotFound = (
-  subject: string,
-  want: Platform.Platform,
-  children: ReadonlyArray<Descriptor>
-): ValidationError => {
-  const there = children.flatMap((child) =>
-    child.platform && !Platform.isUnknown(child.platform) ? [Platform.format(child.platform)] : []
-  )
-  const list = there.length === 0 ? "its index names no platforms" : `there are ${there.join(", ")}`
-  return ValidationError.of("PlatformNotFound", subject, `has no image for ${Platform.format(want)}; ${list}`)
-}
 
 /** Moves one blob and remembers what became of it. */
 const mover =

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Copy from "./Copy.js"
-import type { Descriptor } from "./model/Descriptor.js"
 import type { Digest } from "./model/Digest.js"
 import * as ImageConfig from "./model/ImageConfig.js"
 import * as ManifestModel from "./model/Manifest.js"
@@ -51,19 +50,8 @@ export interface InspectOptions {
   readonly platform?: Platform.Platform | string | undefined
 }
 
-export interface LayerInfo {
-  readonly digest: Digest
-  /** Bytes, as the registry holds them. */
-  readonly size: number
-  readonly mediaType: string
-  /** Of the uncompressed layer. */
-  readonly diffId: Digest | undefined
-  /** The build step that made it. */
-  readonly createdBy: string | undefined
-}
-
 /** Manifest and config of one image as one value. */
-export interface ImageInfo extends ImageConfig.Settings {
+export interface ImageInfo extends ImageConfig.Summary {
   /** `HOST/REPOSITORY[:TAG]@DIGEST` of what was asked for. */
   readonly reference: string
   /** Of the image's manifest; of an index's image, not of the index. */
@@ -71,19 +59,6 @@ export interface ImageInfo extends ImageConfig.Settings {
   readonly mediaType: string
   /** Of the index that the image was chosen from. */
   readonly indexDigest: Digest | undefined
-  /** Of the config: what docker calls the image ID. */
-  readonly configDigest: Digest
-  readonly architecture: string | undefined
-  readonly os: string | undefined
-  readonly variant: string | undefined
-  /** RFC 3339, as the config says it. */
-  readonly created: string | undefined
-  readonly author: string | undefined
-  /** Bytes of config and layers, as the registry holds them. */
-  readonly totalSize: number
-  readonly layerCount: number
-  readonly layers: ReadonlyArray<LayerInfo>
-  readonly history: ReadonlyArray<ImageConfig.History>
 }
 
 /**
@@ -117,7 +92,9 @@ export const getImageInfo = (
     const image = yield* ImageConfig.decode(bytes, `${subject}: config ${config.digest}`)
     const tag = Option.isSome(parsed.digest) ? parsed.tag : Option.some(identifier)
     return {
-      ...describe(manifest.descriptor, config, layers, image),
+      ...ImageConfig.summary(config, layers, image),
+      digest: manifest.descriptor.digest,
+      mediaType: manifest.descriptor.mediaType,
       reference: Reference.format({
         host: Option.some(client.endpoint.host),
         repository,
@@ -197,62 +174,11 @@ const imageOf = (
         const message = `its indexes are nested more than ${Copy.maxDepth} levels deep`
         return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
       }
-      const { digest, mediaType, size } = yield* choose(subject, ManifestModel.children(manifest), want)
+      const { digest, mediaType, size } = yield* ManifestModel.choose(subject, ManifestModel.children(manifest), want)
       manifest = yield* Manifest.get(client, repository, digest, { mediaType, size })
     }
     return manifest
   })
-
-const choose = (
-  subject: string,
-  children: ReadonlyArray<Descriptor>,
-  want: Platform.Platform | undefined
-): Effect.Effect<Descriptor, ValidationError> => {
-  const candidates = children.filter((child) => !child.platform || !Platform.isUnknown(child.platform))
-  const wanted = want ?? Platform.linux(machine())
-  const match = candidates.find((child) => child.platform && Platform.matches(wanted, child.platform))
-  if (match !== undefined) return Effect.succeed(match)
-  const [only] = candidates
-  if (want === undefined && only !== undefined && candidates.length === 1) return Effect.succeed(only)
-  return Effect.fail(Copy.platformNotFound(subject, wanted, children))
-}
-
-/** Node, Deno and Bun tell it; a browser does not, and most images are for amd64. */
-const machine = (): string => {
-  const { process } = globalThis as { readonly process?: { readonly arch?: unknown } }
-  return typeof process?.arch === "string" ? process.arch : "amd64"
-}
-
-const describe = (
-  manifest: Descriptor,
-  config: Descriptor,
-  layers: ReadonlyArray<Descriptor>,
-  image: ImageConfig.ImageConfig
-): Omit<ImageInfo, "reference" | "indexDigest"> => {
-  const diffIds = ImageConfig.diffIds(image)
-  const steps = ImageConfig.layerHistory(image)
-  return {
-    ...ImageConfig.settings(image),
-    digest: manifest.digest,
-    mediaType: manifest.mediaType,
-    configDigest: config.digest,
-    architecture: image.architecture ?? undefined,
-    os: image.os ?? undefined,
-    variant: image.variant ?? undefined,
-    created: image.created ?? undefined,
-    author: image.author ?? undefined,
-    totalSize: layers.reduce((sum, layer) => sum + layer.size, config.size),
-    layerCount: layers.length,
-    layers: layers.map(({ digest, mediaType, size }, index) => ({
-      digest,
-      size,
-      mediaType,
-      diffId: diffIds[index],
-      createdBy: steps[index]?.created_by ?? undefined
-    })),
-    history: image.history ?? []
-  }
-}
 
 const connectDigest = (reference: string | Reference.Reference) =>
   Effect.gen(function* () {

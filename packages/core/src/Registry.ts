@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ImageName, ImageSource, ImageTarget } from "./ImageStore.js"
 import type { Digest } from "./model/Digest.js"
+import * as ManifestModel from "./model/Manifest.js"
 import * as Reference from "./model/Reference.js"
 import * as Blob from "./Registry/Blob.js"
 import { connect } from "./Registry/Connection.js"
@@ -89,12 +90,18 @@ export const repository = (
           Option.exists((there) => there.digest === digest && there.size === size)
         ),
       writeBlob: (write) => Upload.upload(client, repository, write),
-      writeManifest: (descriptor, bytes, names) => {
-        const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
-        return tags.length === 0
-          ? Manifest.tag(client, repository, descriptor.digest, descriptor, bytes)
-          : Effect.forEach(tags, (tag) => Manifest.tag(client, repository, tag, descriptor, bytes), { discard: true })
-      }
+      writeManifest: (descriptor, bytes, names) =>
+        Effect.gen(function* () {
+          const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
+          // A tag would take any bytes, whatever digest they were said to have.
+          const { digest, mediaType } = descriptor
+          yield* ManifestModel.decode(bytes, { subject: Request.nameOf(client, repository), mediaType, digest })
+          yield* Effect.forEach(
+            tags.length === 0 ? [digest] : tags,
+            (identifier) => Manifest.tag(client, repository, identifier, descriptor, bytes),
+            { discard: true }
+          )
+        })
     }
   })
 })

@@ -19,8 +19,7 @@ export {
   getImageInfo,
   getManifest,
   type ImageInfo,
-  type InspectOptions,
-  type LayerInfo
+  type InspectOptions
 } from "./Inspect.js"
 export { type ListOptions, listRepositories, listTags, streamRepositories, streamTags } from "./List.js"
 export * as Descriptor from "./model/Descriptor.js"

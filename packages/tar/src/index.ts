@@ -2,6 +2,7 @@
 export * as Address from "./Address.js"
 export * as DockerArchive from "./DockerArchive.js"
 export type { DockerManifestEntry } from "./DockerManifest.js"
+export { type ArchiveImage, type InspectOptions, inspectArchive, inspectSource } from "./InspectArchive.js"
 export * as OciArchive from "./OciArchive.js"
 export * as OciLayout from "./OciLayout.js"
 export { parseRepositoryTag } from "./RepositoryTag.js"

@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import * as BlobTransport from "../BlobTransport.js"
 import * as Compressor from "../Compressor.js"
 import * as Hasher from "../Hasher.js"
-import type { BlobWrite, BlobWritten } from "../ImageStore.js"
+import type { BlobContent, BlobWrite, BlobWritten } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
 import * as Digest from "../model/Digest.js"
 import * as Progress from "../Progress.js"
@@ -41,6 +41,7 @@ export const upload = <E, R>(
       return { descriptor: known, outcome: "Exists" as const }
     }
     const content = yield* write.content
+    if (known !== undefined) yield* checkSize(client, repository, known, content)
     const blob: Job<E, R> = { client, repository, known, content, mediaType: write.mediaType }
     const from = known === undefined ? undefined : mountSource(blob, write.alsoIn)
     const begun = from === undefined || known === undefined ? Option.none() : yield* mount(blob, known, from)
@@ -59,6 +60,21 @@ const isThere = (client: Request.Client, repository: string, { digest, size }: D
     Blob.head(client, repository, digest),
     Option.exists((found) => Option.match(found.size, { onNone: () => true, onSome: (there) => there === size }))
   )
+
+/** docker-registry takes any size that a manifest claims, so sizes are ours to check. */
+const checkSize = <E, R>(
+  client: Request.Client,
+  repository: string,
+  { digest, size }: Descriptor,
+  content: BlobContent<E, R>
+): Effect.Effect<void, ValidationError> => {
+  if (content._tag === "Compressed") return Effect.void
+  const actual = content._tag === "Bytes" ? content.bytes.length : content.size
+  if (actual === size) return Effect.void
+  const subject = `${Request.nameOf(client, repository)}@${digest}`
+  const message = `the content has ${actual} bytes, its descriptor says ${size}`
+  return Effect.fail(ValidationError.of("DigestMismatch", subject, message))
+}
 
 const mountSource = <E, R>({ client, content, repository }: Job<E, R>, alsoIn: ReadonlyArray<string>) => {
   const remote = content._tag === "Remote" && content.origin === client.endpoint.origin ? [content.repository] : []

@@ -2,6 +2,7 @@
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { ValidationError } from "../ValidationError.js"
+import type { Descriptor } from "./Descriptor.js"
 import { Digest } from "./Digest.js"
 import * as Json from "./Json.js"
 
@@ -83,5 +84,59 @@ export const settings = (image: ImageConfig): Settings => {
     workingDir: config.WorkingDir || undefined,
     exposedPorts: Object.keys(config.ExposedPorts ?? {}).sort(),
     labels: config.Labels ?? {}
+  }
+}
+
+/** A layer as manifest, config and history know it together. */
+export interface LayerInfo {
+  readonly digest: Digest
+  /** Bytes, as the store holds them. */
+  readonly size: number
+  readonly mediaType: string
+  /** Of the uncompressed layer. */
+  readonly diffId: Digest | undefined
+  /** The build step that made it. */
+  readonly createdBy: string | undefined
+}
+
+/** What manifest and config say of an image. */
+export interface Summary extends Settings {
+  /** Of the config: what docker calls the image ID. */
+  readonly configDigest: Digest
+  readonly architecture: string | undefined
+  readonly os: string | undefined
+  readonly variant: string | undefined
+  /** RFC 3339, as the config says it. */
+  readonly created: string | undefined
+  readonly author: string | undefined
+  /** Bytes of config and layers, as the store holds them. */
+  readonly totalSize: number
+  readonly layerCount: number
+  /** Bottom first. */
+  readonly layers: ReadonlyArray<LayerInfo>
+  readonly history: ReadonlyArray<History>
+}
+
+export const summary = (config: Descriptor, layers: ReadonlyArray<Descriptor>, image: ImageConfig): Summary => {
+  const ids = diffIds(image)
+  const steps = layerHistory(image)
+  return {
+    ...settings(image),
+    configDigest: config.digest,
+    architecture: image.architecture ?? undefined,
+    os: image.os ?? undefined,
+    variant: image.variant ?? undefined,
+    created: image.created ?? undefined,
+    author: image.author ?? undefined,
+    totalSize: layers.reduce((sum, layer) => sum + layer.size, config.size),
+    layerCount: layers.length,
+    layers: layers.map(({ digest, mediaType, size }, index) => ({
+      digest,
+      size,
+      mediaType,
+      diffId: ids[index],
+      createdBy: steps[index]?.created_by ?? undefined
+    })),
+    history: image.history ?? []
   }
 }

@@ -11,6 +11,7 @@ import { Descriptor } from "./Descriptor.js"
 import * as Digest from "./Digest.js"
 import * as Json from "./Json.js"
 import * as MediaType from "./MediaType.js"
+import * as Platform from "./Platform.js"
 
 /** A registry or archive could make us hold any number of bytes otherwise; real manifests have a few KiB. */
 export const maxSize = 8 * 1024 * 1024
@@ -141,6 +142,27 @@ export const blobs = (manifest: Manifest): ReadonlyArray<Descriptor> =>
 /** The manifests an index names; none for an image. */
 export const children = (manifest: Manifest): ReadonlyArray<Descriptor> =>
   manifest._tag === "Index" ? manifest.value.manifests : []
+
+/**
+ * The image of an index for a platform; without one, Linux on this machine's architecture, else the only image there is.
+ * Fails with `PlatformNotFound`, listing what there is.
+ */
+export const choose = (
+  subject: string,
+  children: ReadonlyArray<Descriptor>,
+  want: Platform.Platform | undefined
+): Either.Either<Descriptor, ValidationError> => {
+  const candidates = children.filter((child) => !child.platform || !Platform.isUnknown(child.platform))
+  const wanted = want ?? Platform.machine()
+  const match = Platform.best(wanted, candidates, (child) => child.platform)
+  if (match !== undefined) return Either.right(match)
+  const [only] = candidates
+  if (want === undefined && only !== undefined && candidates.length === 1) return Either.right(only)
+  const there = candidates.flatMap((child) => (child.platform ? [Platform.format(child.platform)] : []))
+  const list = there.length === 0 ? "its index names no platforms" : `there are ${there.join(", ")}`
+  const message = `has no image for ${Platform.format(wanted)}; ${list}`
+  return Either.left(ValidationError.of("PlatformNotFound", subject, message))
+}
 
 // internal
 
