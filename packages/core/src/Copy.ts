@@ -157,7 +157,7 @@ export const transfer = <E, R, E2, R2>(
   Effect.gen(function* () {
     yield* checkMissing(subject, entry, options)
     const memo = options.memo ?? makeMemo()
-    const move = mover(reader, writer, memo, options.repository)
+    const move = mover(subject, reader, writer, memo, options.repository)
     const plan =
       entry.root._tag === "Draft"
         ? draftPlan(entry.root, options, memo)
@@ -355,7 +355,13 @@ const choosePlatforms = <E, R>(
 
 /** Moves one blob and remembers what became of it. */
 const mover =
-  <E, R, E2, R2>(reader: ImageReader<E, R>, writer: ImageWriter<E2, R2>, memo: Memo, repository: string | undefined) =>
+  <E, R, E2, R2>(
+    subject: string,
+    reader: ImageReader<E, R>,
+    writer: ImageWriter<E2, R2>,
+    memo: Memo,
+    repository: string | undefined
+  ) =>
   (blob: PlannedBlob) =>
     Effect.gen(function* () {
       const progress = yield* Progress.Progress
@@ -371,7 +377,7 @@ const mover =
         content: contentOf(reader, blob),
         alsoIn: elsewhere
       }
-      const result = yield* writer.writeBlob(write)
+      const result = yield* Effect.mapError(writer.writeBlob(write), (error) => blame(subject, error))
       if (Option.isSome(blob.gzip)) memo.compressed.set(digest, result.descriptor)
       if (repository !== undefined) {
         const holders = memo.repositories.get(result.descriptor.digest) ?? new Set()
@@ -380,6 +386,12 @@ const mover =
       progress.emit({ _tag: "BlobDone", digest, outcome: result.outcome })
       return { blob, result }
     })
+
+/** A target finds out that bytes are not what was promised; it is the source that is wrong. */
+const blame = <E>(subject: string, error: E): E | ValidationError =>
+  error instanceof ValidationError && (error.reason === "LayerMismatch" || error.reason === "DigestMismatch")
+    ? new ValidationError({ ...error, subject })
+    : error
 
 const contentOf = <E, R>(reader: ImageReader<E, R>, blob: PlannedBlob) =>
   Effect.gen(function* () {

@@ -24,7 +24,7 @@ export interface ArchiveFile {
   readonly unchanged: Effect.Effect<void, TarReadError>
 }
 
-/** Opens a file; closed with the scope. A pipe or device is read to its end first. */
+/** Opens a file; closed with the scope. A pipe is no archive file: see `openStream`. */
 export const open = (path: string): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -35,7 +35,11 @@ export const open = (path: string): Effect.Effect<ArchiveFile, TarReadError, Fil
         new TarReadError({ reason: "IsDirectory", path, detail: "is a folder, not an archive", hint })
       )
     }
-    if (info.type !== "File") return yield* openStream(path, fs.stream(path))
+    if (info.type !== "File") {
+      const detail = "is a pipe, which cannot be read by position"
+      const hint = "hand its content over as a stream: DockerArchive.stream, or - on the command line"
+      return yield* Effect.fail(new TarReadError({ reason: "NotSeekable", path, detail, hint }))
+    }
     const file = yield* Effect.mapError(fs.open(path, { flag: "r" }), Io.readError(path))
     return yield* make(path, yield* fromHandle(path, file))
   })

@@ -23,7 +23,7 @@ type Failure = TarReadError | ValidationError
  * An archive on disk, plain or gzipped: manifest.json with plain layers, or an OCI layout, by content. It is opened once
  * and read through that handle.
  *
- * Opening fails with a TarReadError (`NotFound`, `IsDirectory`, `Empty`, `NotATar`, `Truncated`, `UnsupportedFormat`,
+ * Opening fails with a TarReadError (`NotFound`, `IsDirectory`, `NotSeekable`, `Empty`, `NotATar`, `Truncated`, `UnsupportedFormat`,
  * `UnsafePath`, `DuplicateMember`, `MissingMember`, `LinkLoop`) or a ValidationError (`InvalidArchive`,
  * `InvalidImageConfig`, `LayerMismatch`, `MissingContent`, `NoImage`, `SeveralImages`); reading with `SourceChanged`.
  *

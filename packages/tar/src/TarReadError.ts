@@ -5,6 +5,8 @@ export const Reason = Schema.Literal(
   "NotFound",
   "IsDirectory",
   "NotADirectory",
+  /** A pipe or a device. */
+  "NotSeekable",
   "Permission",
   "Empty",
   /** Neither a tar nor a gzip-compressed one. */

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as ArchiveFile from "./ArchiveFile.js"
+import * as DockerArchive from "./DockerArchive.js"
 import * as DockerManifest from "./DockerManifest.js"
 import * as DockerReader from "./DockerReader.js"
 import * as LayoutGraph from "./LayoutGraph.js"
@@ -80,7 +81,7 @@ const archive = (path: string): Effect.Effect<Found, Failure, FileSystem.FileSys
     const { members } = opened.index
     if (!members.has("manifest.json")) {
       // Says what is missing where it is no OCI archive either.
-      if (!members.has("index.json")) yield* OciArchive.reader(opened)
+      if (!members.has("index.json")) yield* DockerArchive.reader(opened)
       return yield* layout(files, "problem")
     }
     const listed = yield* DockerManifest.decode(yield* opened.bytes("manifest.json", DockerManifest.maxSize), path)
@@ -93,7 +94,9 @@ const archive = (path: string): Effect.Effect<Found, Failure, FileSystem.FileSys
     const listProblems = ownProblems.length === 0 ? Option.toArray(Either.getLeft(whole)) : ownProblems
     const layers = new Map(images.flatMap((image) => image.layers.map((layer) => [layer.path, layer])))
     const layerProblems = yield* Effect.forEach([...layers.values()], (layer) =>
-      problemsOf(Effect.flatMap(opened.content(layer.path), (content) => check(path, content, layer.descriptor)))
+      problemsOf(
+        Effect.flatMap(opened.content(layer.path), (content) => check(path, layer.path, content, layer.descriptor))
+      )
     )
     const beside = members.has("index.json")
       ? yield* layout(files, "warning")
@@ -126,7 +129,7 @@ const layout = (files: LayoutGraph.LayoutFiles, missing: "problem" | "warning"):
             there
               ? problemsOf(
                   Effect.flatMap(LayoutGraph.blob(files, LayoutGraph.blobPath(blob.digest), blob), (content) =>
-                    check(files.name, content, blob)
+                    check(files.name, LayoutGraph.blobPath(blob.digest), content, blob)
                   )
                 )
               : Effect.succeed([])
@@ -150,11 +153,12 @@ const problem = (error: Failure): Problem => ({ reason: error.reason, message: e
 
 const check = (
   archive: string,
+  entry: string,
   content: FileContent<TarReadError>,
   { digest }: DescriptorNs.Descriptor
 ): Effect.Effect<void, Failure> =>
   Effect.gen(function* () {
     const hash = (yield* Hasher.Hasher).make(Digest.algorithm(digest))
     yield* Stream.runForEach(content.stream, (chunk) => Effect.sync(() => hash.update(chunk)))
-    yield* DockerReader.checkLayer(archive, content.path, hash.digest(), digest)
+    yield* DockerReader.checkLayer(archive, entry, hash.digest(), digest)
   })

@@ -11,13 +11,12 @@ import {
   RegistryConfig,
   tag
 } from "@effect-registry/core"
-import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { Fixture } from "../src/index.js"
-import * as Docker from "./support/dockerRegistry.js"
+import { Fixture, Tools } from "../src/index.js"
 import { seed } from "./support/seed.js"
+import { startDocker, startEmbedded } from "./support/servers.js"
 
 const layer = Layer.merge(FetchHttpClient.layer, RegistryConfig.layer({ retry: { delay: 10 } }))
 
@@ -79,11 +78,11 @@ const behaviours = (start: Effect.Effect<string, unknown, Scope.Scope>) => {
   )
 }
 
-describe("Delete on docker-registry", () => {
-  behaviours(Docker.start())
+Tools.needing(describe, "docker-registry")("Delete on docker-registry", () => {
+  behaviours(startDocker())
   it.scopedLive("leaves the tag untouched where deleting is off", () =>
     Effect.gen(function* () {
-      const repo = `${yield* Docker.start({ deletes: false })}/delete/off`
+      const repo = `${yield* startDocker({ deletes: false })}/delete/off`
       const { descriptor } = yield* seed(repo, Fixture.image(), "a")
       const error = yield* Effect.flip(deleteTag(`${repo}:a`))
       assert.strictEqual(error.reason, "DeleteDisabled")
@@ -93,7 +92,7 @@ describe("Delete on docker-registry", () => {
   )
   it.scopedLive("finishes what a killed deletion left", () =>
     Effect.gen(function* () {
-      const repo = `${yield* Docker.start()}/delete/killed`
+      const repo = `${yield* startDocker()}/delete/killed`
       const { descriptor } = yield* seed(repo, Fixture.image(), "a")
       yield* tag(`${repo}:a`, "b")
       // The process dies after the tag was moved to the throwaway: every request from the last DELETE on is lost.
@@ -115,12 +114,5 @@ describe("Delete on docker-registry", () => {
 })
 
 describe("Delete on the embedded registry", () => {
-  behaviours(
-    Effect.map(
-      Effect.flatMap(Layer.build(EmbeddedRegistry.layerTemp()), (context) =>
-        Effect.provide(EmbeddedRegistry.EmbeddedRegistry, context)
-      ),
-      ({ host }) => host
-    )
-  )
+  behaviours(startEmbedded())
 })

@@ -1,109 +1,158 @@
-import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { createServer } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import { describe, it } from "@effect/vitest"
-import {
-  copy,
-  Descriptor,
-  Digest,
-  Manifest,
-  MediaType,
-  MemoryStore,
-  Registry,
-  RegistryConfig
-} from "@effect-registry/core"
-import { EmbeddedRegistry } from "@effect-registry/server"
+import { assert, describe, it } from "@effect/vitest"
+import { copy, getManifest, listTags, MemoryStore, Progress, Registry, RegistryConfig } from "@effect-registry/core"
+import { NodeRegistry } from "@effect-registry/node"
+import { Faults } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { Fixture, Tools } from "../src/index.js"
+import { seed } from "./support/seed.js"
+import { startDocker, startEmbedded } from "./support/servers.js"
 
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
+const image = Fixture.image({ size: 5000 })
+const quick = { retry: { delay: "1 millis", maxDelay: "2 millis" } } as const
 
-const docker = Effect.gen(function* () {
-  const port = yield* freePort
-  const root = mkdtempSync(join(tmpdir(), "docker-registry-"))
-  writeFileSync(
-    join(root, "config.yml"),
-    `version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: ${root}/data}, delete: {enabled: true}}
-http: {addr: 127.0.0.1:${port}}
-`
-  )
-  const child = spawn("docker-registry", ["serve", join(root, "config.yml")], { stdio: "inherit" })
-  yield* Effect.addFinalizer(() =>
+/** A registry whose next operation has one fault, at the given request. */
+const faulty = Effect.gen(function* () {
+  let index = 0
+  let plan: { readonly at: number; readonly fault: Faults.Fault } | undefined
+  const onRequest = () =>
     Effect.sync(() => {
-      child.kill()
-      rmSync(root, { recursive: true, force: true })
+      const at = index++
+      return plan?.at === at ? plan.fault : undefined
     })
-  )
-  yield* Effect.retry(
-    Effect.tryPromise(() => fetch(`http://127.0.0.1:${port}/v2/`)),
-    { times: 100 }
-  ).pipe(Effect.catchAll(() => Effect.void))
-  for (let i = 0; i < 100; i++) {
-    const ok = yield* Effect.promise(() =>
-      fetch(`http://127.0.0.1:${port}/v2/`).then(
-        () => true,
-        () => false
-      )
-    )
-    if (ok) break
-    yield* Effect.sleep("50 millis")
+  const host = yield* startEmbedded({ onRequest })
+  return {
+    host,
+    arm: (at: number, fault: Faults.Fault) => {
+      index = 0
+      plan = { at, fault }
+    },
+    disarm: () => {
+      const seen = index
+      plan = undefined
+      index = 0
+      return seen
+    }
   }
-  return `127.0.0.1:${port}`
 })
 
-const program = (host: string) =>
+/** Everything of an image, read from a repository and verified on the way. */
+const read = (reference: string) =>
   Effect.gen(function* () {
     const store = MemoryStore.make()
-    const writer = yield* store.target.open
-    const bytes = crypto.getRandomValues(new Uint8Array(60000))
-    const layer = new Uint8Array(12_000_000)
-    layer.set(bytes)
-    const config = new TextEncoder().encode(
-      `{"rootfs":{"type":"layers","diff_ids":[]}, "architecture":"amd64","os":"linux"}`
-    )
-    const write = (mediaType: string, bytes: Uint8Array) =>
-      Effect.map(
-        writer.writeBlob({
-          descriptor: Option.some(Descriptor.make(mediaType, Digest.fromBytes(bytes), bytes.length)),
-          mediaType,
-          content: Effect.succeed({ _tag: "Bytes", bytes }),
-          alsoIn: []
-        }),
-        (w) => w.descriptor
-      )
-    const m = Manifest.assemble("docker", yield* write(MediaType.dockerConfig, config), [
-      yield* write(MediaType.dockerLayer, layer)
-    ])
-    yield* writer.writeManifest(m.descriptor, m.bytes, [{ repository: Option.some("x"), tag: Option.some("1") }])
-    yield* writer.commit!
-    console.log(yield* copy(store.source("1"), Registry.repository(`${host}/a/b`)))
-    console.log(yield* copy(store.source("1"), Registry.repository(`${host}/a/b`)))
-    console.log(yield* copy(Registry.image(`${host}/a/b:1`), Registry.repository(`${host}/a/c`)))
-    const back = MemoryStore.make()
-    console.log(yield* copy(Registry.image(`${host}/a/c:1`), back.target))
+    yield* copy(Registry.image(reference), store.target)
+    return store.blobs
   })
-describe("Registry", () => {
-  it.scopedLive("pushes to docker", () =>
-    Effect.gen(function* () {
-      const host = yield* docker
-      yield* program(host)
-    }).pipe(Effect.provide([FetchHttpClient.layer, RegistryConfig.layer({ chunkSize: 5e6 })]))
-  )
-  it.scopedLive("pushes to embedded", () =>
-    Effect.gen(function* () {
-      const { host } = yield* EmbeddedRegistry.EmbeddedRegistry
-      yield* program(host)
-    }).pipe(Effect.provide([FetchHttpClient.layer, RegistryConfig.layer(), EmbeddedRegistry.layerTemp()]))
-  )
+
+describe("Registry with a fault at each request", () => {
+  const memory = Effect.gen(function* () {
+    const store = MemoryStore.make()
+    const writer = yield* store.target.open
+    for (const [digest, bytes] of image.blobs) {
+      const descriptor = { mediaType: "application/octet-stream", digest, size: bytes.length }
+      yield* writer.writeBlob({
+        descriptor: Option.some(descriptor),
+        mediaType: descriptor.mediaType,
+        content: Effect.succeed({ _tag: "Bytes", bytes }),
+        alsoIn: []
+      })
+    }
+    const names = [{ repository: Option.some("app"), tag: Option.some("1") }]
+    yield* writer.writeManifest(image.descriptor, image.manifest, names)
+    yield* writer.commit ?? Effect.void
+    return store
+  })
+
+  const writeFaults: Readonly<Record<string, Faults.Fault>> = {
+    "a lost connection": Faults.disconnect,
+    "a connection lost in the body": Faults.cutRequest(100),
+    "a lost answer": Faults.loseResponse,
+    "a 429": Faults.respond(429, { headers: { "retry-after": "0" } }),
+    "a 500": Faults.respond(500),
+    "a 503 with a web page": Faults.respond(503, { body: "<html>", headers: { "content-type": "text/html" } })
+  }
+  for (const [name, fault] of Object.entries(writeFaults)) {
+    it.scopedLive(`pushes through ${name}`, () =>
+      Effect.gen(function* () {
+        const { arm, disarm, host } = yield* faulty
+        const store = yield* memory
+        let requests = 1
+        for (let at = 0; at < requests; at++) {
+          const target = `${host}/push/at-${at}`
+          arm(at, fault)
+          yield* copy(store.source("1"), Registry.repository(target))
+          requests = Math.max(requests, Math.min(disarm(), 12))
+          assert.strictEqual((yield* getManifest(`${target}:1`)).descriptor.digest, image.descriptor.digest)
+          for (const [digest, bytes] of image.blobs)
+            assert.deepStrictEqual((yield* read(`${target}:1`)).get(digest), bytes)
+        }
+        assert.isAtLeast(requests, 8)
+      }).pipe(Effect.provide(NodeRegistry.layer(quick)))
+    )
+  }
+
+  const readFaults: Readonly<Record<string, Faults.Fault>> = {
+    "a lost connection": Faults.disconnect,
+    "a body that breaks off": Faults.cutResponse(60),
+    "a flipped byte": Faults.corruptResponse(40),
+    "a 503": Faults.respond(503)
+  }
+  for (const [client, layer] of [
+    ["Node", NodeRegistry.layer(quick)],
+    ["fetch", Layer.merge(FetchHttpClient.layer, RegistryConfig.layer(quick))]
+  ] as const) {
+    for (const [name, fault] of Object.entries(readFaults)) {
+      it.scopedLive(`pulls through ${name} with the client of ${client}`, () =>
+        Effect.gen(function* () {
+          const { arm, disarm, host } = yield* faulty
+          yield* seed(`${host}/pull/app`, image, "1")
+          disarm()
+          for (let at = 0; at < 4; at++) {
+            arm(at, fault)
+            const blobs = yield* read(`${host}/pull/app:1`)
+            for (const [digest, bytes] of image.blobs) assert.deepStrictEqual(blobs.get(digest), bytes)
+          }
+        }).pipe(Effect.provide(layer))
+      )
+    }
+  }
 })
+
+const behaviours = (start: Effect.Effect<string, unknown, Scope.Scope>) => {
+  it.scopedLive("takes blobs in pieces, gives them back, and mounts them in another repository", () =>
+    Effect.gen(function* () {
+      const host = yield* start
+      const large = Fixture.image({ size: 6 * 1024 * 1024, layers: 1, compressed: false })
+      yield* seed(`${host}/pieces/app`, large, "1")
+      assert.deepStrictEqual([...(yield* read(`${host}/pieces/app:1`)).keys()].sort(), [...large.blobs.keys()].sort())
+      const mounted = yield* copy(Registry.image(`${host}/pieces/app:1`), Registry.repository(`${host}/pieces/twin`))
+      assert.deepStrictEqual(mounted.blobs, { sent: 0, mounted: 2, existing: 0, bytesSent: 0 })
+    }).pipe(Effect.provide(Layer.merge(FetchHttpClient.layer, RegistryConfig.layer({ chunkSize: 5 * 1024 * 1024 }))))
+  )
+  it.scopedLive("lists more tags than fit on a page, sorted", () =>
+    Effect.gen(function* () {
+      const repository = `${yield* start}/many/tags`
+      for (const tag of ["b", "a", "c", "latest", "1.0"]) yield* seed(repository, Fixture.image(), tag)
+      assert.deepStrictEqual(yield* listTags(repository, { pageSize: 2 }), ["1.0", "a", "b", "c", "latest"])
+    }).pipe(Effect.provide(NodeRegistry.layer()))
+  )
+  it.scopedLive("sends nothing a second time", () =>
+    Effect.gen(function* () {
+      const host = yield* start
+      yield* seed(`${host}/twice/from`, image, "1")
+      const events: Array<Progress.ProgressEvent> = []
+      const again = copy(Registry.image(`${host}/twice/from:1`), Registry.repository(`${host}/twice/from`))
+      const { blobs } = yield* Effect.provideService(again, Progress.Progress, {
+        emit: (event) => void events.push(event)
+      })
+      assert.deepStrictEqual(blobs, { sent: 0, mounted: 0, existing: 0, bytesSent: 0 })
+      assert.isFalse(events.some(({ _tag }) => _tag === "BlobProgress"))
+    }).pipe(Effect.provide(NodeRegistry.layer()))
+  )
+}
+
+Tools.needing(describe, "docker-registry")("Registry on docker-registry", () => behaviours(startDocker()))
+describe("Registry on the embedded registry", () => behaviours(startEmbedded()))

@@ -17,7 +17,7 @@ export const parse = (
       return yield* RegistryConfig.endpoint({ ...config, url: Option.some(host) }, Option.none())
     // A capital makes any name a host in the grammar of references, and references lower it again.
     const named = Either.getOrUndefined(Reference.parse(`${Reference.isHost(host) ? host : capital(host)}/x`))
-    if (named === undefined || Option.isNone(named.host)) {
+    if (named === undefined || Option.isNone(named.host) || host.includes("/")) {
       return yield* Effect.fail(
         ValidationError.of("InvalidReference", JSON.stringify(host), "is no host name with an optional port", {
           hint: "a registry is given as HOST[:PORT], http://HOST:PORT or https://HOST"

@@ -3,8 +3,12 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redirect from "../../src/Registry/Redirect.js"
 
-const all = { allowUrl: () => true }
-const judge = (origin: string, target: string, kind: Redirect.Kind = "redirect", allowUrl = all.allowUrl) =>
+const judge = (
+  origin: string,
+  target: string,
+  kind: Redirect.Kind = "redirect",
+  allowUrl: (url: URL) => boolean = () => true
+) =>
   Either.match(Redirect.judge({ origin, allowUrl }, `${origin}/v2/a/blobs/uploads/`, target, kind), {
     onLeft: (why) => `refused: ${why}`,
     onRight: (url) => url.href

@@ -62,7 +62,8 @@ const compressed = (plain: Uint8Array, diffId = Digest.fromBytes(plain)) => ({
 /** What the encoder makes of these bytes. */
 const gzipped = (plain: Uint8Array) =>
   Effect.gen(function* () {
-    const { result, stream } = (yield* Compressor.Compressor).gzip({ _tag: "Bytes", bytes: plain }, () => {})
+    const { gzip } = yield* Compressor.Compressor
+    const { result, stream } = gzip<never, never>({ _tag: "Bytes", bytes: plain }, () => {})
     yield* Stream.runDrain(stream)
     return Option.getOrThrow(result())
   })

@@ -44,6 +44,12 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
   name: path,
   open: Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
+    if (path.endsWith(".zst")) {
+      const detail = "archives compressed with zstd are not written yet"
+      return yield* Effect.fail(
+        new TarReadError({ reason: "UnsupportedFormat", path, detail, hint: "name it .tar or .tar.gz" })
+      )
+    }
     yield* refuseExisting(fs, path, options)
     const partial = yield* openPartial(fs, path)
     const file = yield* BlobFile.make(partial.file, partial.path)

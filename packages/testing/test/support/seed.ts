@@ -1,10 +1,25 @@
-import { Registry } from "@effect-registry/core"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import {
+  type Descriptor,
+  Registry,
+  type RegistryConfig,
+  type RegistryError,
+  type ValidationError
+} from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Fixture } from "../../src/index.js"
 
 /** Writes a fixture to `host/repository` under a tag, blobs first. */
-export const seed = (repository: string, image: Fixture.ImageFixture | Fixture.IndexFixture, tag: string) =>
+export const seed = (
+  repository: string,
+  image: Fixture.ImageFixture | Fixture.IndexFixture,
+  tag: string
+): Effect.Effect<
+  { readonly descriptor: Descriptor.Descriptor },
+  RegistryError | ValidationError,
+  HttpClient.HttpClient | RegistryConfig.RegistryConfig
+> =>
   Effect.scoped(
     Effect.gen(function* () {
       const writer = yield* Registry.repository(repository).open
