@@ -5,6 +5,9 @@ export default defineConfig({
   test: {
     projects: workspace,
     reporters: ["default"],
+    // Vitest would leave one core to others; on two cores that is half of them.
+    maxWorkers: "100%",
+    minWorkers: 1,
     coverage: {
       provider: "v8",
       include: ["packages/{core,tar,node,server,cli}/src/**/*.ts"],

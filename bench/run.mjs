@@ -18,7 +18,7 @@ const tools = {
   ereg: {
     push: ({ archive, ref }) => [...ereg, "push", archive, ref, "--quiet"],
     plain: ({ archive, ref }) => [...ereg, "push", archive, ref, "--compress", "none", "--quiet"],
-    repush: ({ archive, ref }) => [...ereg, "push", archive, ref, "--compress", "none", "--quiet"],
+    repush: ({ archive, ref }) => [...ereg, "push", archive, ref, "--quiet"],
     pull: ({ out, ref }) => [...ereg, "pull", ref, join(out, "image.tar"), "--quiet"],
     layout: ({ out, ref }) => [...ereg, "pull", ref, `oci:${out}/layout`, "--quiet"]
   },
@@ -119,8 +119,8 @@ async function once(tool, work, archive) {
   const subject = { archive, out, ref: `${registry.host}/bench/image:1` }
   try {
     if (work !== "push" && work !== "plain") {
-      // What is pulled is what skopeo or ereg pushed; what is pushed again is what the same tool pushed.
-      const [command, ...args] = (tools[tool][work === "repush" ? "repush" : "none"] ?? tools.ereg.plain)(subject)
+      // Pushed again is what the same tool pushed; pulled is what ereg pushed, the same image for every tool.
+      const [command, ...args] = (work === "repush" ? tools[tool].repush : tools.ereg.plain)(subject)
       await measure(command, args)
     }
     const [command, ...args] = tools[tool][work](subject)

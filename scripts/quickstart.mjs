@@ -14,7 +14,8 @@ let registry
 
 const stop = () => {
   registry?.kill("SIGTERM")
-  rmSync(folder, { recursive: true, force: true })
+  // The registry may still be finishing a file.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 }
 for (const [signal, code] of [
   ["SIGINT", 130],

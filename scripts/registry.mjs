@@ -44,19 +44,20 @@ http: {addr: 127.0.0.1:15000}
     }
     await sleep(100)
   }
+  child.kill()
   console.error(`the registry does not answer at ${url}; see ${folder}log`)
   process.exitCode = 1
 }
 
 const stop = () => {
   if (!existsSync(pidFile)) return console.log("no registry was started here")
-  try {
-    process.kill(Number(readFileSync(pidFile, "utf8")))
-    console.log("stopped; its data stays in .registry/")
-  } catch {
-    console.log("the registry had ended already")
-  }
+  const pid = Number(readFileSync(pidFile, "utf8"))
   rmSync(pidFile)
+  // The number may belong to another process by now.
+  const { stdout } = spawnSync("ps", ["-o", "args=", "-p", String(pid)], { encoding: "utf8" })
+  if (!stdout.includes(folder)) return console.log("the registry had ended already")
+  process.kill(pid)
+  console.log("stopped; its data stays in .registry/")
 }
 
 if (process.argv[2] === "stop") stop()

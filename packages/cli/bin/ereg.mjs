@@ -18,7 +18,13 @@ if (process.argv.length === 3 && (process.argv[2] === "--version" || process.arg
   process.stderr.write("ereg is not built yet\n  in this checkout run: npm run build\n")
   process.exitCode = 1
 } else if (module.enableCompileCache !== undefined) {
-  module.enableCompileCache(join(cacheFolder(), "compile-cache"))
+  // Compiled code is code: nobody else may write to where it is kept.
+  try {
+    mkdirSync(cacheFolder(), { recursive: true, mode: 0o700 })
+    module.enableCompileCache(join(cacheFolder(), "compile-cache"))
+  } catch {
+    // Read-only home: start without a cache.
+  }
   createRequire(bundle)(bundle)
 } else {
   runCached()

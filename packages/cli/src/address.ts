@@ -1,9 +1,11 @@
 /** From the words that name images to the stores they mean. */
+import { createReadStream } from "node:fs"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type { ImageSource, ImageTarget, RegistryError, ValidationError } from "@effect-registry/core"
 import { Address, DockerArchive, Store, TarReadError } from "@effect-registry/tar"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { UsageError } from "./exit.js"
 import { Output } from "./output.js"
@@ -19,7 +21,7 @@ export const withoutScheme = (reference: string): string => reference.replace(/^
 export const isStandard = (text: string): boolean => text === "-" || text === "/dev/stdin" || text === "/dev/stdout"
 
 /** What an address means, with a note where a file of that name is passed over. */
-export const parse = (text: string) =>
+export const parse = (text: string): Effect.Effect<Address.Address, ValidationError, FileSystem.FileSystem | Output> =>
   Effect.gen(function* () {
     const address = yield* Address.parse(text)
     if (address._tag !== "Reference") return address
@@ -34,9 +36,17 @@ export const parse = (text: string) =>
 /** Where images are read from. */
 export const source = (
   address: Address.Address
-): Effect.Effect<ImageSource<Failure, Services>, UsageError, Stdio> =>
+): Effect.Effect<ImageSource<Failure, Services>, UsageError, Stdio | FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const stdio = yield* Stdio
+    if (address._tag === "Archive" && (yield* isPipe(address.path))) {
+      // What a shell hands over as <(docker save app).
+      const { image, path } = address
+      return DockerArchive.stream(
+        input(path, () => createReadStream(path)),
+        { name: path, image: Option.getOrUndefined(image) }
+      )
+    }
     if (address._tag === "Standard" && stdio.inputIsTerminal) {
       return yield* Effect.fail(
         new UsageError({
@@ -46,7 +56,7 @@ export const source = (
         })
       )
     }
-    return Store.source(address, input(stdio.input))
+    return Store.source(address, input("standard input", stdio.input))
   })
 
 /** An archive or layout; a reference is refused with what was probably meant. */
@@ -60,7 +70,9 @@ export const archive = (command: string, text: string) =>
       new UsageError({
         what: `ereg ${command}`,
         why: `${JSON.stringify(text)} is a reference, and an archive is wanted`,
-        hint: exists ? `for the file or folder write ./${text}` : "app.tar, ./FILE, docker-archive:PATH, oci:DIR, oci-archive:PATH or -"
+        hint: exists
+          ? `for the file or folder write ./${text}`
+          : "app.tar, ./FILE, docker-archive:PATH, oci:DIR, oci-archive:PATH or -"
       })
     )
   })
@@ -89,7 +101,15 @@ export const withTarget = <A, E>(
 
 // internal
 
-const input = (readable: () => NodeJS.ReadableStream): Stream.Stream<Uint8Array, TarReadError> =>
-  NodeStream.fromReadable<TarReadError, Uint8Array>(readable, (cause) =>
-    new TarReadError({ reason: "Io", path: "standard input", detail: String(cause), cause })
+const isPipe = (path: string): Effect.Effect<boolean, never, FileSystem.FileSystem> =>
+  Effect.flatMap(FileSystem.FileSystem, (fs) => fs.stat(path)).pipe(
+    Effect.map(({ type }) => type === "FIFO" || type === "CharacterDevice" || type === "Socket"),
+    // What is wrong with the path is told by whoever opens it.
+    Effect.orElseSucceed(() => false)
+  )
+
+const input = (name: string, readable: () => NodeJS.ReadableStream): Stream.Stream<Uint8Array, TarReadError> =>
+  NodeStream.fromReadable<TarReadError, Uint8Array>(
+    readable,
+    (cause) => new TarReadError({ reason: "Io", path: name, detail: String(cause), cause })
   )

@@ -25,9 +25,11 @@ process.on("SIGINT", onSignal)
 process.on("SIGTERM", onSignal)
 
 run(process.argv.slice(2)).pipe(
-  Effect.map((ended) => {
-    status = ended
-  }),
+  Effect.tap((ended) =>
+    Effect.sync(() => {
+      status = ended
+    })
+  ),
   Effect.provide(Stdio.layer),
   NodeRuntime.runMain({
     disableErrorReporting: true,

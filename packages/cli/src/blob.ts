@@ -1,6 +1,7 @@
 /** `ereg blob`: a blob's bytes. */
-import { getBlob } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
+import { getBlob } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { withoutScheme } from "./address.js"

@@ -1,7 +1,8 @@
 /** `ereg copy`: from any address to any other. */
-import { copy, formatName, push } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import { copy, formatName, push } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { isStandard, parse, source, withoutScheme, withTarget } from "./address.js"
 import { everyHost } from "./argv.js"
@@ -36,44 +37,48 @@ export const page: Page = {
   ]
 }
 
-export const command = Command.make("copy", { from: argument("from"), to: argument("to"), ...options, global }, (input) => {
-  const { force, from, global, to } = input
-  const platforms = global.platform
-  const toStdout = isStandard(to)
-  return perform(
-    { name: "copy", global, done: "copied", carriesBytes: toStdout },
-    Effect.gen(function* () {
-      if (global.plainHttp.includes(everyHost)) return yield* Effect.fail(whichHost)
-      const output = yield* Output
-      const origin = yield* source(yield* parse(from))
-      const address = yield* parse(to)
-      const { blobs, images } =
-        address._tag === "Reference"
-          ? yield* push(origin, withoutScheme(to), { platforms })
-          : yield* withTarget(address, { force, platform: platforms[0] }, (target) =>
-              Effect.map(copy(origin, target, { platforms }), ({ blobs, descriptor, names }) => ({
-                blobs,
-                images: (names.length === 0 ? [withoutScheme(from).replace(/@.*$/, "")] : names.map(formatName)).map(
-                  (name) => ({
-                    reference: `${name}@${descriptor.digest}`,
-                    digest: descriptor.digest,
-                    mediaType: descriptor.mediaType
-                  })
-                )
-              }))
-            )
-      yield* sayBlobs("copied", blobs)
-      if (toStdout) return yield* Effect.forEach(images, ({ reference }) => output.note(reference), { discard: true })
-      yield* output.print(
-        images.map(({ reference }) => reference),
-        {
-          images: images.map(({ digest, mediaType, reference }) => ({ reference, digest, mediaType })),
-          blobs: blobsJson(blobs)
-        }
-      )
-    })
-  )
-})
+export const command = Command.make(
+  "copy",
+  { from: argument("from"), to: argument("to"), ...options, global },
+  (input) => {
+    const { force, from, global, to } = input
+    const platforms = global.platform
+    const toStdout = isStandard(to)
+    return perform(
+      { name: "copy", global, done: "copied", carriesBytes: toStdout },
+      Effect.gen(function* () {
+        if (global.plainHttp.includes(everyHost)) return yield* Effect.fail(whichHost)
+        const output = yield* Output
+        const origin = yield* source(yield* parse(from))
+        const address = yield* parse(to)
+        const { blobs, images } =
+          address._tag === "Reference"
+            ? yield* push(origin, withoutScheme(to), { platforms })
+            : yield* withTarget(address, { force, platform: platforms[0] }, (target) =>
+                Effect.map(copy(origin, target, { platforms }), ({ blobs, descriptor, names }) => ({
+                  blobs,
+                  images: (names.length === 0 ? [withoutScheme(from).replace(/@.*$/, "")] : names.map(formatName)).map(
+                    (name) => ({
+                      reference: `${name}@${descriptor.digest}`,
+                      digest: descriptor.digest,
+                      mediaType: descriptor.mediaType
+                    })
+                  )
+                }))
+              )
+        yield* sayBlobs("copied", blobs)
+        if (toStdout) return yield* Effect.forEach(images, ({ reference }) => output.note(reference), { discard: true })
+        yield* output.print(
+          images.map(({ reference }) => reference),
+          {
+            images: images.map(({ digest, mediaType, reference }) => ({ reference, digest, mediaType })),
+            blobs: blobsJson(blobs)
+          }
+        )
+      })
+    )
+  }
+)
 
 // internal
 

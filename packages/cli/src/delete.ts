@@ -1,7 +1,8 @@
 /** `ereg delete`: takes tags away, or removes images. */
-import { deleteImage, deleteImageByDigest, deleteTag, Reference } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import { type DeletedImage, deleteImage, deleteImageByDigest, deleteTag, Reference } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -43,13 +44,14 @@ export const command = Command.make("delete", { references: argumentList("ref", 
     Effect.gen(function* () {
       const output = yield* Output
       const shared = input.force ? "delete" : "fail"
-      const { done, failed } = yield* attemptEach("delete", references, (reference) =>
-        hasDigest(reference)
-          ? Effect.map(deleteImageByDigest(reference, { shared }), removed)
-          : input.manifest
-            ? Effect.map(deleteImage(reference, { shared }), removed)
-            : Effect.map(deleteTag(reference), (gone) => ({ kind: "tag" as const, reference: gone.reference, digest: null }))
-      )
+      const { done, failed } = yield* attemptEach("delete", references, (reference) => {
+        if (hasDigest(reference)) return Effect.map(deleteImageByDigest(reference, { shared }), removed)
+        if (input.manifest) return Effect.map(deleteImage(reference, { shared }), removed)
+        return Effect.map(
+          deleteTag(reference),
+          (tag): Deleted => ({ kind: "tag", reference: tag.reference, digest: null })
+        )
+      })
       if (done.some(({ kind }) => kind === "image")) {
         yield* output.note("the space is freed when the registry collects its garbage")
       }
@@ -67,8 +69,11 @@ export const command = Command.make("delete", { references: argumentList("ref", 
 const hasDigest = (reference: string): boolean =>
   Either.match(Reference.parse(reference), { onLeft: () => false, onRight: ({ digest }) => Option.isSome(digest) })
 
-const removed = ({ digest, reference }: { readonly digest: string; readonly reference: string }) => ({
-  kind: "image" as const,
-  reference,
-  digest
-})
+interface Deleted {
+  readonly kind: "tag" | "image"
+  readonly reference: string
+  /** `null` for a tag: its image stays. */
+  readonly digest: string | null
+}
+
+const removed = ({ digest, reference }: DeletedImage): Deleted => ({ kind: "image", reference, digest })

@@ -1,6 +1,7 @@
 /** The whole command: finds the subcommand, parses, and turns every end into an exit code. */
-import * as Command from "@effect/cli/Command"
+
 import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
 import type * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -37,7 +38,22 @@ import * as Validate from "./validate.js"
 import { version } from "./version.js"
 
 /** In the order of the help. */
-const modules = [Push, Pull, Copy, Tag, List, Tags, Inspect, Manifest, Digest, Blob, Delete, Validate, Ping, Serve] as const
+const modules = [
+  Push,
+  Pull,
+  Copy,
+  Tag,
+  List,
+  Tags,
+  Inspect,
+  Manifest,
+  Digest,
+  Blob,
+  Delete,
+  Validate,
+  Ping,
+  Serve
+] as const
 
 const pages: ReadonlyArray<Help.Page> = modules.map(({ page }) => page)
 
@@ -138,10 +154,7 @@ const environment = Layer.mergeAll(
 const levels = ["All", "Trace", "Debug", "Info", "Warning", "Error", "Fatal", "None"] as const
 
 /** `--log-level`, else EREG_LOG_LEVEL, else info. */
-const logLevel = (
-  page: Help.Page,
-  option: Option.Option<string>
-): Effect.Effect<LogLevel.LogLevel, Exit.UsageError> =>
+const logLevel = (page: Help.Page, option: Option.Option<string>): Effect.Effect<LogLevel.LogLevel, Exit.UsageError> =>
   Effect.gen(function* () {
     const variable = Option.filter(yield* Config.option(Config.string("EREG_LOG_LEVEL")), (text) => text.trim() !== "")
     const text = Option.getOrElse(

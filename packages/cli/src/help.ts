@@ -90,24 +90,22 @@ const builtIn: ReadonlyArray<readonly [string, string]> = [
   ["-h, --help", "This page"]
 ]
 
-const section = (
-  title: string,
-  rows: ReadonlyArray<readonly [string, string]>
-): ReadonlyArray<string> => (rows.length === 0 ? [] : ["", title, ...columns(rows)])
+const section = (title: string, rows: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> =>
+  rows.length === 0 ? [] : ["", title, ...columns(rows)]
 
 const widest = 42
 
 const columns = (rows: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> => {
   const width = Math.min(widest, Math.max(...rows.map(([left]) => left.length)))
   return rows.flatMap(([left, right]) =>
-    left.length > width
-      ? [`  ${left}`, `  ${" ".repeat(width)}  ${right}`]
-      : [`  ${left.padEnd(width)}  ${right}`]
+    left.length > width ? [`  ${left}`, `  ${" ".repeat(width)}  ${right}`] : [`  ${left.padEnd(width)}  ${right}`]
   )
 }
 
 const optionRows = (options: Page["options"]): ReadonlyArray<readonly [string, string]> =>
-  Object.values(options).flatMap((option) => definitions(Options.getHelp(option))).map(optionRow)
+  Object.values(options)
+    .flatMap((option) => definitions(Options.getHelp(option)))
+    .map(optionRow)
 
 const definitions = (doc: HelpDoc.HelpDoc): ReadonlyArray<readonly [usage: string, words: ReadonlyArray<string>]> => {
   switch (doc._tag) {

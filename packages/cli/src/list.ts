@@ -1,7 +1,8 @@
 /** `ereg list`: the repositories of a registry. */
-import { listRepositories } from "@effect-registry/core"
+
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import { listRepositories } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Page } from "./help.js"

@@ -1,9 +1,10 @@
 /** The options that every command has, and the arguments that several have. */
-import { Platform } from "@effect-registry/core"
+
 import * as Args from "@effect/cli/Args"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
+import { Platform } from "@effect-registry/core"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -65,7 +66,9 @@ export const global = {
     Options.withPseudoName("OS/ARCH"),
     Options.repeated,
     Options.withDescription("Of an image for several platforms this one, os/architecture[/variant]; may be repeated"),
-    Options.mapEffect((values) => Effect.mapError(platforms(values), (error) => invalid(`--platform: ${error.message}`)))
+    Options.mapEffect((values) =>
+      Effect.mapError(platforms(values), (error) => invalid(`--platform: ${error.message}`))
+    )
   ),
   concurrency: integer("concurrency", { from: 1, to: 100, description: "Blobs in flight (default: 5)" }).pipe(
     Options.optional
@@ -129,9 +132,21 @@ const positive = (milliseconds: number) =>
   milliseconds > 0 ? Option.some(Duration.millis(milliseconds)) : Option.none()
 
 const units: Readonly<Record<string, number>> = {
-  ms: 1, millis: 1, milliseconds: 1,
-  s: 1000, sec: 1000, second: 1000, seconds: 1000,
-  m: 60_000, min: 60_000, minute: 60_000, minutes: 60_000,
-  h: 3_600_000, hour: 3_600_000, hours: 3_600_000,
-  d: 86_400_000, day: 86_400_000, days: 86_400_000
+  ms: 1,
+  millis: 1,
+  milliseconds: 1,
+  s: 1000,
+  sec: 1000,
+  second: 1000,
+  seconds: 1000,
+  m: 60_000,
+  min: 60_000,
+  minute: 60_000,
+  minutes: 60_000,
+  h: 3_600_000,
+  hour: 3_600_000,
+  hours: 3_600_000,
+  d: 86_400_000,
+  day: 86_400_000,
+  days: 86_400_000
 }

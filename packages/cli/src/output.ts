@@ -108,7 +108,11 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray
 export const fields = (
   entries: ReadonlyArray<readonly [name: string, value: string | undefined]>
 ): ReadonlyArray<string> =>
-  table(entries.flatMap(([name, value]) => (value === undefined || value === "" ? [] : [[`${name}:`, value]])))
+  table(
+    entries.flatMap(([name, value]) =>
+      value === undefined || value === "" ? [] : [[name === "" ? "" : `${name}:`, value]]
+    )
+  )
 
 // internal
 

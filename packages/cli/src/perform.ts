@@ -1,8 +1,9 @@
 /** Around every command: the services it needs, `--timeout`, and what is said and returned when it fails. */
+
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import { Progress, Reference, type RegistryConfig } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
-import type * as HttpClient from "@effect/platform/HttpClient"
-import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
@@ -172,5 +173,7 @@ const report = <E>(
     } else {
       stdio.error.write(`${Output.render(failure).join("\n")}\n`)
     }
-    return yield* Effect.fail(new Exit.Failed({ code: error instanceof Exit.UsageError ? Exit.code.usage : Exit.code.failed }))
+    return yield* Effect.fail(
+      new Exit.Failed({ code: error instanceof Exit.UsageError ? Exit.code.usage : Exit.code.failed })
+    )
   })

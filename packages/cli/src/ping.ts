@@ -1,7 +1,8 @@
 /** `ereg ping`: whether a registry is there. */
-import { ping } from "@effect-registry/core"
+
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import { ping } from "@effect-registry/core"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

@@ -140,7 +140,9 @@ const doneLine = (
   done: string
 ): string => {
   const outcome = event.outcome === "Sent" ? done : outcomes[event.outcome]
-  return bytes === undefined ? `${short(event.digest)}  ${outcome}` : `${short(event.digest)}  ${outcome}  ${size(bytes)}`
+  return bytes === undefined
+    ? `${short(event.digest)}  ${outcome}`
+    : `${short(event.digest)}  ${outcome}  ${size(bytes)}`
 }
 
 /** What is said the same way with and without bars. */
@@ -153,7 +155,9 @@ const common = (event: Event, quiet: boolean): string | undefined => {
     case "Planned":
       return quiet || event.blobs === 0 ? undefined : `${count(event.blobs, "blob")}, ${size(event.bytes)}`
     case "ManifestDone":
-      return quiet || event.tags.length === 0 ? undefined : `${short(event.digest)}  ${event.tags.map(escape).join(", ")}`
+      return quiet || event.tags.length === 0
+        ? undefined
+        : `${short(event.digest)}  ${event.tags.map(escape).join(", ")}`
     default:
       return undefined
   }

@@ -1,7 +1,8 @@
 /** `ereg pull`: images of a registry into an archive or a layout folder. */
-import { pull } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import { pull } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { archive as archiveAddress, isStandard, withoutScheme, withTarget } from "./address.js"
 import type { Page } from "./help.js"

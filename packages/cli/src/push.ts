@@ -1,7 +1,8 @@
 /** `ereg push`: an archive to a registry. */
-import { push } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import { push } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { archive, source, withoutScheme } from "./address.js"
@@ -33,8 +34,14 @@ export const page: Page = {
   summary: "Push an archive to a registry",
   synopsis: "ARCHIVE [REF...]",
   arguments: [
-    ["ARCHIVE", "app.tar, docker-archive:PATH[:REF|:@INDEX], oci:DIR[:REF], oci-archive:PATH[:REF], or - for standard input"],
-    ["REF", "Where to: [HOST[:PORT]/]REPOSITORY[:TAG]. Without one, every tag of the archive to the configured registry"]
+    [
+      "ARCHIVE",
+      "app.tar, docker-archive:PATH[:REF|:@INDEX], oci:DIR[:REF], oci-archive:PATH[:REF], or - for standard input"
+    ],
+    [
+      "REF",
+      "Where to: [HOST[:PORT]/]REPOSITORY[:TAG]. Without one, every tag of the archive to the configured registry"
+    ]
   ],
   options,
   notes: [
@@ -69,7 +76,9 @@ export const command = Command.make(
         })
         const missing = new Set(result.images.flatMap(({ missingPlatforms }) => missingPlatforms))
         if (missing.size > 0) {
-          yield* output.warn(`${from.name} lacks ${[...missing].join(", ")}, which its index lists; --strict refuses this`)
+          yield* output.warn(
+            `${from.name} lacks ${[...missing].join(", ")}, which its index lists; --strict refuses this`
+          )
         }
         yield* sayBlobs("pushed", result.blobs)
         yield* output.print(

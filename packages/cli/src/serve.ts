@@ -47,7 +47,8 @@ export const command = Command.make("serve", { ...options, global }, ({ global, 
       // Loaded here: no other command needs an HTTP server, and all start faster without one.
       const { EmbeddedRegistry } = yield* Effect.promise(() => import("@effect-registry/server"))
       const server = yield* Option.match(root, {
-        onNone: () => Effect.map(Layer.build(EmbeddedRegistry.layerTemp({ port })), Context.get(EmbeddedRegistry.EmbeddedRegistry)),
+        onNone: () =>
+          Effect.map(Layer.build(EmbeddedRegistry.layerTemp({ port })), Context.get(EmbeddedRegistry.EmbeddedRegistry)),
         onSome: (folder) => EmbeddedRegistry.make({ root: folder, port })
       })
       const { host, root: folder, url } = server

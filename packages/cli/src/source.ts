@@ -27,9 +27,14 @@ export const manifestOf = <E, R>(source: ImageSource<E, R>, platform: Platform.P
     const { root } = entry
     if (root._tag === "Draft") {
       return yield* Effect.fail(
-        ValidationError.of("UnsupportedManifest", source.name, "has no manifest: docker save writes none, a push makes it", {
-          hint: "push it, and ask the registry; `ereg inspect` tells the image ID"
-        })
+        ValidationError.of(
+          "UnsupportedManifest",
+          source.name,
+          "has no manifest: docker save writes none, a push makes it",
+          {
+            hint: "push it, and ask the registry; `ereg inspect` tells the image ID"
+          }
+        )
       )
     }
     const bytes = root._tag === "Made" ? root.bytes : yield* reader.manifest(root.descriptor)

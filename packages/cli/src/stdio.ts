@@ -39,10 +39,7 @@ export const layer: Layer.Layer<Stdio> = Layer.sync(Stdio, () => {
 })
 
 /** Writes and waits. */
-export const writeTo = (
-  stream: NodeJS.WritableStream,
-  data: string | Uint8Array
-): Effect.Effect<void, StdoutClosed> =>
+export const writeTo = (stream: NodeJS.WritableStream, data: string | Uint8Array): Effect.Effect<void, StdoutClosed> =>
   Effect.async((resume) => {
     stream.write(data, (error) => {
       if (error === undefined || error === null) resume(Effect.void)

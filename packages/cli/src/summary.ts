@@ -15,4 +15,9 @@ export const sayBlobs = (done: string, blobs: BlobCounts): Effect.Effect<void, n
   })
 
 /** For `--output json`. */
-export const blobsJson = ({ bytesSent, existing, mounted, sent }: BlobCounts) => ({ sent, mounted, existing, bytesSent })
+export const blobsJson = ({ bytesSent, existing, mounted, sent }: BlobCounts) => ({
+  sent,
+  mounted,
+  existing,
+  bytesSent
+})

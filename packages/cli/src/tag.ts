@@ -1,6 +1,7 @@
 /** `ereg tag`: further tags for an image that is in a registry. */
-import { tag } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
+import { tag } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { withoutScheme } from "./address.js"
 import type { Page } from "./help.js"

@@ -1,6 +1,7 @@
 /** `ereg tags`: the tags of a repository. */
-import { listTags } from "@effect-registry/core"
+
 import * as Command from "@effect/cli/Command"
+import { listTags } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { withoutScheme } from "./address.js"
 import type { Page } from "./help.js"

@@ -1,6 +1,7 @@
 /** `ereg validate`: whether an archive can be pushed. */
-import { validateArchive } from "@effect-registry/tar"
+
 import * as Command from "@effect/cli/Command"
+import { validateArchive } from "@effect-registry/tar"
 import * as Effect from "effect/Effect"
 import { archive } from "./address.js"
 import { code, Failed, UsageError } from "./exit.js"

@@ -25,7 +25,12 @@ describe("exit", () => {
       ])
     })
     it("splits an archive's error at its path", () => {
-      const error = new TarReadError({ reason: "NotFound", path: "a: b.tar", detail: "no such file", hint: "look again" })
+      const error = new TarReadError({
+        reason: "NotFound",
+        path: "a: b.tar",
+        detail: "no such file",
+        hint: "look again"
+      })
       expect(render(Exit.describe(error, "push"))).toEqual([
         "error: a: b.tar",
         "  why: no such file",
@@ -88,9 +93,9 @@ describe("exit", () => {
       })
     })
     it("prefers the failure", () => {
-      expect(Exit.fromCause(Cause.parallel(Cause.fail(registryError), Cause.interrupt(FiberId.none)), "pull").reason).toBe(
-        "NotFound"
-      )
+      expect(
+        Exit.fromCause(Cause.parallel(Cause.fail(registryError), Cause.interrupt(FiberId.none)), "pull").reason
+      ).toBe("NotFound")
     })
   })
 
@@ -98,5 +103,3 @@ describe("exit", () => {
     expect(Exit.code).toEqual({ done: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 })
   })
 })
-
-

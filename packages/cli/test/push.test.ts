@@ -105,7 +105,12 @@ layer(registry, { excludeTestServices: true })("ereg push", (it) => {
           const stdout = yield* output(["push", fixture("docker26-multi.tar"), ...words], {
             environment: { EREG_REGISTRY: url }
           })
-          expect(stdout.trim().split("\n").map((line) => line.replace(/@.*/, ""))).toEqual([
+          expect(
+            stdout
+              .trim()
+              .split("\n")
+              .map((line) => line.replace(/@.*/, ""))
+          ).toEqual([
             `${host}/fixture/app:1.0`,
             `${host}/fixture/app:latest`,
             `${host}/fixture/web:2.0`,

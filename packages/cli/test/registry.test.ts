@@ -38,7 +38,9 @@ layer(registry, { excludeTestServices: true })("registry commands", (it) => {
       Effect.gen(function* () {
         const { code, stderr, stdout } = yield* ereg(["ping", "127.0.0.1:1", "--quiet"])
         expect({ code, stdout }).toEqual({ code: 1, stdout: "" })
-        expect(stderr).toMatch(/^error: ping 127\.0\.0\.1:1\n {2}why: cannot reach the registry: .*ECONNREFUSED.*\n {2}try: .+\n$/)
+        expect(stderr).toMatch(
+          /^error: ping 127\.0\.0\.1:1\n {2}why: cannot reach the registry: .*ECONNREFUSED.*\n {2}try: .+\n$/
+        )
       })
     )
     it.scoped("gives up after --timeout, which EREG_TIMEOUT may set", () =>
@@ -62,7 +64,10 @@ layer(registry, { excludeTestServices: true })("registry commands", (it) => {
         // 0.0.0.0 is this machine, and no loopback address: HTTPS unless told otherwise.
         const host = `0.0.0.0:${port}`
         const tls = yield* ereg(["ping", host, "--quiet", "--output", "json"])
-        expect(errorOf(tls.stdout)).toMatchObject({ reason: "PlainHttpServer", hint: expect.stringContaining("--plain-http") })
+        expect(errorOf(tls.stdout)).toMatchObject({
+          reason: "PlainHttpServer",
+          hint: expect.stringContaining("--plain-http")
+        })
         for (const option of ["--plain-http", `--plain-http=${host}`]) {
           expect((yield* ereg(["ping", host, option])).code).toBe(0)
           expect((yield* ereg(["list", option, "--registry", host])).code).toBe(0)
@@ -144,7 +149,10 @@ layer(registry, { excludeTestServices: true })("registry commands", (it) => {
         const { name } = yield* prepared
         const refused = yield* ereg(["delete", `${name}@${known.ociArchive}`, "--output", "json"])
         expect(refused.code).toBe(1)
-        expect(errorOf(refused.stdout)).toMatchObject({ reason: "StillReferenced", hint: expect.stringContaining("--force") })
+        expect(errorOf(refused.stdout)).toMatchObject({
+          reason: "StillReferenced",
+          hint: expect.stringContaining("--force")
+        })
         const forced = yield* ereg(["delete", "--manifest", "--force", `${name}:1`])
         expect(forced).toMatchObject({ code: 0, stdout: `${name}@${known.ociArchive}\n` })
         expect(forced.stderr).toContain("garbage")

@@ -81,7 +81,10 @@ const make = (
             const detail = `has ${size} bytes, at most ${limit} are read`
             return yield* Effect.fail(new TarReadError({ reason: "TooLarge", path, entry: name, detail }))
           }
-          return yield* plain.readAt(offset, size)
+          const bytes = yield* plain.readAt(offset, size)
+          if (bytes.length === size) return bytes
+          const detail = "became shorter while it was read"
+          return yield* Effect.fail(new TarReadError({ reason: "SourceChanged", path, detail }))
         }),
       head: (name, length) =>
         Effect.flatMap(TarIndex.resolve(index, name, path), ({ offset, size }) =>

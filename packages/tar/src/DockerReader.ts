@@ -103,7 +103,11 @@ export const checkLayer = (
 ): Effect.Effect<void, ValidationError> =>
   actual === expected
     ? Effect.void
-    : Effect.fail(ValidationError.of("LayerMismatch", archive, `${path} is ${actual}, expected ${expected}`))
+    : Effect.fail(
+        ValidationError.of("LayerMismatch", archive, `${path} is ${actual}, expected ${expected}`, {
+          hint: "the archive is damaged: save the image again"
+        })
+      )
 
 // internal
 

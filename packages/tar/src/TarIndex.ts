@@ -59,7 +59,7 @@ export const read = (
 export const resolve = (index: TarIndex, name: string, path: string): Effect.Effect<Member, TarReadError> => {
   const fail = (reason: TarReadError["reason"], detail: string) =>
     Effect.fail(new TarReadError({ reason, path, entry: name, detail }))
-  let at = normalize(name)
+  let at = name.split("/").includes("..") ? undefined : normalize(name)
   for (let links = 0; links <= maxLinks; links++) {
     if (at === undefined) return fail("UnsafePath", "leads out of the archive")
     const member = index.members.get(at)
@@ -101,7 +101,7 @@ interface Header {
   readonly size: number
 }
 
-const decoder = new TextDecoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 class Scanner {
   readonly members = new Map<string, Member>()
@@ -134,8 +134,11 @@ class Scanner {
       }
       const header = bytes.subarray(at, at + block)
       if (isZero(header)) {
-        this.ended = true
-        return undefined
+        // Two blocks end an archive. Files get by with one; a pipe that lost the second may have lost more.
+        if (at + 2 * block > bytes.length && start + bytes.length < this.size) return { offset, length: 2 * block }
+        const second = bytes.subarray(at + block, at + 2 * block)
+        this.ended = second.length === block && isZero(second)
+        return this.finish(offset)
       }
       const parsed = this.header(header, offset)
       if (parsed instanceof TarReadError) return parsed
@@ -175,6 +178,9 @@ class Scanner {
   }
 
   private finish(offset: number): TarReadError | undefined {
+    if (this.local.size > 0 || this.longName !== undefined || this.longLink !== undefined) {
+      return this.error("Truncated", "the archive ends between an extended header and its member", offset)
+    }
     if (this.members.size === 0) return this.error("NotATar", "holds no member", offset)
     return undefined
   }
@@ -211,7 +217,9 @@ class Scanner {
   }
 
   private pax(key: string): string | undefined {
-    return this.local.get(key) ?? this.global.get(key)
+    // An empty local value takes a global one back.
+    const value = this.local.get(key) ?? this.global.get(key)
+    return value === "" ? undefined : value
   }
 
   private extend(type: string, data: Uint8Array, offset: number): TarReadError | undefined {
@@ -222,15 +230,16 @@ class Scanner {
       if (records === undefined) return this.error("UnsupportedFormat", "a PAX header is malformed", offset)
       const into = type === "g" ? this.global : this.local
       for (const [key, value] of records) {
-        if (value === "") into.delete(key)
-        else into.set(key, value)
+        // Only what is used is kept: an archive may have any number of these headers.
+        if (used.has(key)) into.set(key, value)
+        else if (key.startsWith("GNU.sparse.")) into.set(sparseKey, "yes")
       }
     }
     return undefined
   }
 
   private add(header: Header, data: number, offset: number): TarReadError | undefined {
-    const sparse = header.type === "S" || [...this.local.keys()].some((key) => key.startsWith("GNU.sparse."))
+    const sparse = header.type === "S" || this.pax(sparseKey) !== undefined
     this.local = new Map()
     this.longName = undefined
     this.longLink = undefined
@@ -252,6 +261,10 @@ class Scanner {
   }
 }
 
+/** The keys of PAX headers that say where a member is and what it is called. */
+const used = new Set(["path", "linkpath", "size"])
+/** Stands for all the keys of GNU tar's sparse formats. */
+const sparseKey = "GNU.sparse"
 /** Headers whose data describes the next member: PAX local and global, GNU long name and long link. */
 const extended = new Set(["x", "g", "L", "K"])
 /** Types that never have data, whatever their size field says. */

@@ -146,7 +146,7 @@ describe("a docker-archive that cannot be pushed", () => {
             }),
           { concurrency: 32, discard: true }
         )
-        for (const length of [data, whole.length - 1025, whole.length - 1024]) {
+        for (const length of [data, whole.length - 1025, whole.length - 1024, whole.length - 512, whole.length - 1]) {
           const cut = DockerArchive.stream(Stream.succeed(whole.subarray(0, length)))
           const error = yield* Effect.flip(Effect.scoped(cut.open))
           assert.strictEqual(error.reason, "Truncated", `cut at ${length}`)

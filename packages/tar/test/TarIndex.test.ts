@@ -145,6 +145,16 @@ describe("TarIndex", () => {
         assert.strictEqual(member(index, "one").link, "from-global")
         assert.strictEqual(member(index, "renamed").link, "from-local")
         assert.strictEqual(member(index, "three").link, "from-global")
+        const takenBack = yield* indexOf(
+          TarBytes.make([
+            pax("g", record("linkpath", "from-global")),
+            pax("x", record("linkpath", "")),
+            { name: "one", type: "symlink", link: "own" }
+          ])
+        )
+        assert.strictEqual(member(takenBack, "one").link, "own")
+        const sparse = TarBytes.make([pax("g", record("GNU.sparse.major", "1")), { name: "a" }])
+        assert.strictEqual((yield* failure(sparse)).reason, "UnsupportedFormat")
         for (const text of ["garbage", "999 a=b\n", "5 a=b", "12 nothing\n"]) {
           assert.strictEqual(
             (yield* failure(TarBytes.make([pax("x", text), { name: "a" }]))).reason,
@@ -181,6 +191,22 @@ describe("TarIndex", () => {
           size: 1024 ** 3
         })
         assert.strictEqual((yield* Effect.flip(large)).reason, "TooLarge")
+      })
+    )
+
+    it.effect("tells whether the end is there: both blocks of it", () =>
+      Effect.gen(function* () {
+        const whole = TarBytes.make([{ name: "a", content: "a" }])
+        assert.isTrue((yield* indexOf(whole)).ended)
+        assert.isFalse((yield* indexOf(whole.subarray(0, whole.length - 512))).ended)
+        assert.isFalse((yield* indexOf(whole.subarray(0, 1024))).ended)
+      })
+    )
+
+    it.effect("misses the member behind an extended header", () =>
+      Effect.gen(function* () {
+        const cut = TarBytes.make([{ name: "a" }, { name: "././@LongLink", type: "L", content: "long" }])
+        assert.strictEqual((yield* failure(cut)).reason, "Truncated")
       })
     )
 
@@ -268,7 +294,8 @@ describe("TarIndex", () => {
           dangling: "MissingMember",
           folder: "MissingMember",
           nothing: "MissingMember",
-          "../x": "UnsafePath"
+          "../x": "UnsafePath",
+          "a/../a/file": "UnsafePath"
         }
         for (const [name, reason] of Object.entries(reasons)) {
           assert.strictEqual((yield* Effect.flip(resolve(name))).reason, reason, name)

@@ -114,7 +114,7 @@ const behaviours = (start: Effect.Effect<{ readonly url: string; readonly host: 
           const copied = join(target, `copy-${index}`)
           yield* skopeo("copy", "--quiet", "--all", "--src-tls-verify=false", remote, `dir:${copied}`)
           const manifest = yield* Effect.promise(() => readFile(join(copied, "manifest.json")))
-          assert.strictEqual(Fixture.digest(manifest), image.digest)
+          assert.strictEqual<string>(Fixture.digest(manifest), image.digest)
         }
       })
     )
