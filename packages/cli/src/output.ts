@@ -63,9 +63,9 @@ export const escape = (text: string): string =>
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`
   })
 
-/** One document and a line end; indented for people, on one line for programs. */
+/** One document and a line end; indented for people, on one line for programs. What is unknown is `null`, never left out. */
 export const json = (value: unknown, indented: boolean): string =>
-  `${JSON.stringify(value, null, indented ? 2 : undefined).replace(
+  `${JSON.stringify(value, (_, field) => (field === undefined ? null : field), indented ? 2 : undefined).replace(
     // JSON.stringify leaves these as they are, and they are only ever found inside its strings.
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`

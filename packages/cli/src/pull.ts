@@ -2,7 +2,7 @@
 
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { pull } from "@effect-registry/core"
+import { formatName, pull } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { archive as archiveAddress, isStandard, withoutScheme, withTarget } from "./address.js"
 import type { Page } from "./help.js"
@@ -26,7 +26,7 @@ export const page: Page = {
   options,
   notes: [
     "An image for several platforms is pulled whole, unless --platform says otherwise. Digests never change.",
-    "The file appears when it is complete. Prints REF@DIGEST, a line for each image."
+    "The file appears when it is complete. Prints HOST/REPOSITORY:TAG@DIGEST, a line for each image."
   ],
   examples: [
     ["ereg pull localhost:15000/team/app:1.0 app.tar", "One image, for docker load or ereg push"],
@@ -48,8 +48,8 @@ export const command = Command.make("pull", { words: argumentList("ref", 2), ...
       const result = yield* withTarget(address, { force, platform: global.platform[0] }, (into) =>
         pull(references, into, { platforms: global.platform })
       )
-      const images = result.images.map(({ descriptor, reference }) => ({
-        reference: `${reference.replace(/@.*$/, "")}@${descriptor.digest}`,
+      const images = result.images.map(({ descriptor, names, reference }) => ({
+        reference: `${names[0] === undefined ? reference.replace(/@.*$/, "") : formatName(names[0])}@${descriptor.digest}`,
         digest: descriptor.digest,
         mediaType: descriptor.mediaType
       }))

@@ -1,7 +1,8 @@
 /** Core's `BlobTransport` for Node: files go to the socket in reads of 1 MiB, answers to the disk in batches, past Effect's streams. */
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
-import type { Readable } from "node:stream"
+import { Readable } from "node:stream"
+import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as NodeStream from "@effect/platform-node/NodeStream"
@@ -9,15 +10,20 @@ import {
   type BlobContent,
   type BlobSink,
   BlobTransport,
+  type CompressedContent,
+  Compressor,
   type Digest,
+  MediaType,
   type ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { FileReadable } from "./FileReadable.js"
 import * as Body from "./NodeClient/Body.js"
 import { NodeResponse } from "./NodeClient/Response.js"
+import * as NodeCompressor from "./NodeCompressor.js"
 
 /**
  * Bodies go through any client: `NodeClient` takes the file's bytes straight, others the stream. `streams` says whether
@@ -26,8 +32,9 @@ import { NodeResponse } from "./NodeClient/Response.js"
 export const make = (options: { readonly streams?: boolean | undefined } = {}): BlobTransport.Service => ({
   streams: options.streams ?? true,
   request: (get) => get,
-  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void) =>
-    Effect.map(BlobTransport.portable.body(content, onBytes), (portable): BlobTransport.UploadBody<E> => {
+  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void) => {
+    if (content._tag === "Compressed") return compressedBody(content, onBytes)
+    return Effect.map(BlobTransport.portable.body(content, onBytes), (portable): BlobTransport.UploadBody<E> => {
       if (content._tag !== "File") return portable
       let failure = Option.none<E | ValidationError>()
       const open = (): Readable =>
@@ -39,7 +46,8 @@ export const make = (options: { readonly streams?: boolean | undefined } = {}): 
         failure: () => Option.orElse(failure, portable.failure),
         compressed: portable.compressed
       }
-    }),
+    })
+  },
   receive: <E, R>(
     response: HttpClientResponse.HttpClientResponse,
     sink: BlobSink<E, R>,
@@ -50,6 +58,32 @@ export const make = (options: { readonly streams?: boolean | undefined } = {}): 
 export const layer: Layer.Layer<never> = Layer.succeed(BlobTransport.BlobTransport, make())
 
 // internal
+
+const compressedBody = <E, R>(
+  content: CompressedContent<E, R>,
+  onBytes: (bytes: number) => void
+): Effect.Effect<BlobTransport.UploadBody<E>, never, R> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<R>()
+    const compressor = yield* Compressor.Compressor
+    const gzip: NodeCompressor.Compressed<E, R> = compressor.gzip(content.plain, onBytes)
+    const chunks = gzip[NodeCompressor.OpenChunks]
+    let failure = Option.none<E | ValidationError>()
+    const remember = (error: E | ValidationError): void => {
+      failure = Option.some(error)
+    }
+    const stream = Stream.tapError(gzip.stream, (error) => Effect.sync(() => remember(error)))
+    const body = HttpBody.stream(Stream.provideContext(stream, context), MediaType.octetStream)
+    const open = (from: () => AsyncIterable<Uint8Array>): Readable =>
+      Readable.from(from(), { objectMode: false, highWaterMark: batch }).on("error", (cause) => {
+        if (cause instanceof NodeCompressor.Broken) remember(cause.error)
+      })
+    return {
+      body: chunks === undefined ? body : Body.withReadable(body, () => open(chunks)),
+      failure: () => failure,
+      compressed: gzip.result
+    }
+  })
 
 /** Bytes of one write. */
 const batch = 1 << 20

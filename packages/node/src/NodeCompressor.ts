@@ -2,8 +2,15 @@
 import * as Crypto from "node:crypto"
 import * as Os from "node:os"
 import * as Zlib from "node:zlib"
-import { Compressor, type Digest, type PlainContent, type ValidationError } from "@effect-registry/core"
+import {
+  Compressor,
+  type Digest,
+  type FileContent,
+  type PlainContent,
+  type ValidationError
+} from "@effect-registry/core"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -17,32 +24,38 @@ export interface Options {
   readonly threads?: number | undefined
 }
 
+/** The same bytes without Effect in between, for a client that takes Node's streams. What is thrown is a `Broken`, or a defect. */
+export const OpenChunks: unique symbol = Symbol.for("@effect-registry/node/OpenChunks")
+
+export interface Compressed<out E, out R> extends Compressor.Compressed<E, R> {
+  readonly [OpenChunks]?: (() => AsyncIterable<Uint8Array>) | undefined
+}
+
+/** Carries the typed error that chunks fail with. */
+export class Broken<out E> extends Error {
+  constructor(readonly error: E) {
+    super("the content cannot be compressed", { cause: error })
+  }
+}
+
 /** The service; its threads start with the first block, and end with the scope. */
 export const make = (options: Options = {}): Effect.Effect<Compressor.Service, never, Scope.Scope> =>
   Effect.map(Pool.make(Math.max(1, options.threads ?? Math.min(Os.availableParallelism(), 4))), (pool) => ({
-    gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void) => {
+    gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void): Compressed<E, R> => {
       let last = Option.none<Compressor.Result>()
-      const stream = Stream.suspend((): Stream.Stream<Uint8Array, E | ValidationError, R> => {
-        const sums = new Sums()
-        const deflated = Stream.mapEffect(
-          Stream.zipWithIndex(blocksOf(plain)),
-          ([block, index]) => deflate(pool, plain, block, index),
-          // a block in each thread and one that waits for the first of them
-          { concurrency: pool.threads + 1 }
-        )
-        const body = Stream.map(deflated, ({ deflated, plain }) => {
-          onBytes(plain.length)
-          sums.read(plain)
-          pool.free(plain)
-          return sums.written(deflated)
+      const done = (result: Compressor.Result): void => {
+        last = Option.some(result)
+      }
+      if (plain._tag === "File") {
+        const open = () => gzipChunks(pool, fileBlocks(plain), plain.readError, onBytes, done)
+        return { stream: streamOf<E, never>(open), result: () => last, [OpenChunks]: open }
+      }
+      const stream = Stream.unwrap(
+        Effect.map(Effect.runtime<R>(), (runtime) => {
+          const blocks = Stream.toAsyncIterableRuntime(Stream.either(Gzip.blocks(plain)), runtime)
+          return streamOf<E, R>(() => gzipChunks(pool, bytesBlocks(blocks), undefined, onBytes, done))
         })
-        const end = Stream.sync(() => {
-          const bytes = sums.written(Gzip.trailer(sums.crc, sums.diffSize))
-          last = Option.some(sums.result())
-          return bytes
-        })
-        return Stream.sync(() => sums.written(Gzip.header())).pipe(Stream.concat(body), Stream.concat(end))
-      })
+      )
       return { stream, result: () => last }
     }
   }))
@@ -51,36 +64,75 @@ export const layer = (options: Options = {}): Layer.Layer<never> => Layer.scoped
 
 // internal
 
-const blocksOf = <E, R>(plain: PlainContent<E, R>): Stream.Stream<Pool.Block, E, R> => {
-  if (plain._tag !== "File") return Stream.map(Gzip.blocks(plain), (bytes): Pool.Block => ({ _tag: "Bytes", bytes }))
-  return Stream.unfold(0, (at) => {
-    const length = Math.min(Gzip.blockSize, plain.size - at)
-    const block: Pool.Block = { _tag: "File", fd: plain.fd, position: plain.offset + at, length }
-    return length > 0 ? Option.some([block, at + length]) : Option.none()
-  })
+function* fileBlocks<E, R>({ fd, offset, size }: FileContent<E, R>): Generator<Pool.Block> {
+  for (let at = 0; at < size; at += Gzip.blockSize) {
+    yield { _tag: "File", fd, position: offset + at, length: Math.min(Gzip.blockSize, size - at) }
+  }
 }
 
-interface Deflated {
-  readonly plain: Uint8Array
-  readonly deflated: Uint8Array
+async function* bytesBlocks<E>(blocks: AsyncIterable<Either.Either<Uint8Array, E>>): AsyncGenerator<Pool.Block> {
+  for await (const block of blocks) {
+    if (Either.isLeft(block)) throw new Broken(block.left)
+    yield { _tag: "Bytes", bytes: block.right }
+  }
 }
 
-const deflate = <E, R>(
+const streamOf = <E, R>(open: () => AsyncIterable<Uint8Array>): Stream.Stream<Uint8Array, E | ValidationError, R> =>
+  Stream.suspend(() => Stream.fromAsyncIterable(open(), (cause) => cause)).pipe(
+    Stream.catchAll((cause) =>
+      cause instanceof Broken ? Stream.fail((cause as Broken<E | ValidationError>).error) : Stream.die(cause)
+    )
+  )
+
+/** One gzip member, a chunk a block. Ends only when no thread has a block of it. */
+async function* gzipChunks<E>(
   pool: Pool.Pool,
-  plain: PlainContent<E, R>,
-  block: Pool.Block,
-  index: number
-): Effect.Effect<Deflated, E | ValidationError> =>
-  Effect.flatMap(pool.run(block, Gzip.isVerified(index)), (outcome): Effect.Effect<Deflated, E | ValidationError> => {
-    switch (outcome._tag) {
-      case "Deflated":
-        return Effect.succeed(outcome)
-      case "Wrong":
-        return Effect.fail(Gzip.wrongBlock(index))
-      case "ReadFailed":
-        return plain._tag === "File" ? Effect.fail(plain.readError(outcome.cause)) : Effect.die(outcome.cause)
+  blocks: Iterable<Pool.Block> | AsyncIterable<Pool.Block>,
+  readError: ((cause: unknown) => E) | undefined,
+  onBytes: (bytes: number) => void,
+  done: (result: Compressor.Result) => void
+): AsyncGenerator<Uint8Array> {
+  const sums = new Sums()
+  const source = Symbol.asyncIterator in blocks ? blocks[Symbol.asyncIterator]() : blocks[Symbol.iterator]()
+  const running: Array<Promise<Pool.Outcome>> = []
+  let started = 0
+  let finished = 0
+  let more = true
+  // A block in each thread and one that waits for the first of them.
+  const fill = async (): Promise<void> => {
+    while (more && running.length < pool.threads + 1) {
+      const next = await source.next()
+      if (next.done === true) more = false
+      else {
+        const job = pool.run(next.value, Gzip.isVerified(started++))
+        // It is waited for in its turn; until then its failure is no unhandled one.
+        job.catch(() => {})
+        running.push(job)
+      }
     }
-  })
+  }
+  try {
+    yield sums.written(Gzip.header())
+    await fill()
+    for (let job = running.shift(); job !== undefined; job = running.shift()) {
+      const outcome = await job
+      await fill()
+      if (outcome._tag === "Wrong") throw new Broken(Gzip.wrongBlock(finished))
+      if (outcome._tag === "ReadFailed")
+        throw readError === undefined ? outcome.cause : new Broken(readError(outcome.cause))
+      finished += 1
+      onBytes(outcome.plain.length)
+      sums.read(outcome.plain)
+      pool.free(outcome.plain)
+      yield sums.written(outcome.deflated)
+    }
+    yield sums.written(Gzip.trailer(sums.crc, sums.diffSize))
+    done(sums.result())
+  } finally {
+    await Promise.allSettled(running)
+    await source.return?.()
+  }
+}
 
 /** The sums of both sides, block by block in order. */
 class Sums {

@@ -61,8 +61,14 @@ export const images = (files: LayoutFiles): Effect.Effect<ReadonlyArray<LayoutIm
       entry.names.push(...Option.toArray(nameOf(descriptor)))
       byDigest.set(descriptor.digest, entry)
     }
+    const known: Known = new Map()
     return yield* Effect.forEach([...byDigest.values()], ({ descriptor, names }) =>
-      Effect.map(survey(files, descriptor, 0), ({ complete, missing }) => ({ descriptor, names, complete, missing }))
+      Effect.map(survey(files, descriptor, 0, known), ({ complete, missing }) => ({
+        descriptor,
+        names,
+        complete,
+        missing
+      }))
     )
   })
 
@@ -110,11 +116,30 @@ export const missingContent = (name: string, image: LayoutImage): ValidationErro
 
 // internal
 
+type Survey = Pick<LayoutImage, "complete" | "missing">
+/** What was found under each descriptor. */
+type Known = Map<string, Survey>
+
+/** Each descriptor is looked at once: a few small indexes that name one another many times are a long way to walk. */
 const survey = (
   files: LayoutFiles,
   descriptor: Descriptor,
-  depth: number
-): Effect.Effect<Pick<LayoutImage, "complete" | "missing">, Failure> =>
+  depth: number,
+  known: Known
+): Effect.Effect<Survey, Failure> =>
+  Effect.suspend(() => {
+    const key = `${depth === 0} ${JSON.stringify(descriptor)}`
+    const found = known.get(key)
+    if (found !== undefined) return Effect.succeed(found)
+    return Effect.tap(walk(files, descriptor, depth, known), (result) => Effect.sync(() => known.set(key, result)))
+  })
+
+const walk = (
+  files: LayoutFiles,
+  descriptor: Descriptor,
+  depth: number,
+  known: Known
+): Effect.Effect<Survey, Failure> =>
   Effect.gen(function* () {
     if (depth > 16) {
       return yield* Effect.fail(
@@ -124,12 +149,12 @@ const survey = (
     if (!(yield* files.has(blobPath(descriptor.digest)))) return { complete: [], missing: [descriptor] }
     const decoded = yield* manifest(files, descriptor)
     if (decoded._tag === "Index") {
-      const parts = yield* Effect.forEach(decoded.value.manifests, (child) => survey(files, child, depth + 1))
+      const parts = yield* Effect.forEach(decoded.value.manifests, (child) => survey(files, child, depth + 1, known))
       return {
-        complete: parts.flatMap(({ complete }) => complete),
-        missing: parts
-          .flatMap(({ missing }) => missing)
-          .filter((each) => !each.platform || !Platform.isUnknown(each.platform))
+        complete: distinct(parts.map(({ complete }) => complete)),
+        missing: distinct(parts.map(({ missing }) => missing)).filter(
+          (each) => !each.platform || !Platform.isUnknown(each.platform)
+        )
       }
     }
     for (const part of Manifest.blobs(decoded)) {
@@ -140,6 +165,13 @@ const survey = (
     }
     return { complete: [{ descriptor, config: decoded.value.config.digest }], missing: [] }
   })
+
+/** All of them in their order, each once; the same things are the same objects, or are written alike. */
+const distinct = <A>(parts: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<A> => {
+  const found = new Map<string, A>()
+  for (const part of new Set(parts)) for (const each of part) found.set(JSON.stringify(each), each)
+  return [...found.values()]
+}
 
 const checkSize = (name: string, descriptor: Descriptor, size: number): Effect.Effect<void, ValidationError> =>
   size === descriptor.size

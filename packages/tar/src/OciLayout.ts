@@ -8,10 +8,11 @@ import type {
   ImageSource,
   ImageTarget
 } from "@effect-registry/core"
-import { Digest, Json, Manifest, MediaType, ValidationError } from "@effect-registry/core"
+import { Digest, Hasher, Json, Manifest, MediaType, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as BlobFile from "./BlobFile.js"
 import * as Load from "./DockerArchive/Load.js"
 import * as Io from "./Io.js"
@@ -240,9 +241,15 @@ const writeBlob = <E, R>(
 const isThere = (fs: FileSystem.FileSystem, path: string, { digest, size }: DescriptorNs.Descriptor) =>
   Effect.gen(function* () {
     const entry = LayoutGraph.blobPath(digest)
-    yield* refuseSymlinks(fs, path, [entry])
+    yield* refuseSymlinks(fs, path, [entry.slice(0, entry.lastIndexOf("/")), entry])
     const info = yield* Effect.option(fs.stat(`${path}/${entry}`))
-    return Option.isSome(info) && Number(info.value.size) === size
+    if (Option.isNone(info) || info.value.type !== "File" || Number(info.value.size) !== size) return false
+    // A name is no proof: a disk that was full, or a hand, may have left other bytes there.
+    const hash = (yield* Hasher.Hasher).make(Digest.algorithm(digest))
+    const file = yield* Effect.mapError(fs.open(`${path}/${entry}`, { flag: "r" }), Io.readError(path, entry))
+    const readAt = Io.readAt(file, path, yield* Effect.makeSemaphore(1))
+    yield* Stream.runForEach(Io.streamAt(readAt, 0, size, path), (chunk) => Effect.sync(() => hash.update(chunk)))
+    return hash.digest() === digest
   })
 
 /** The index with the new entries; an entry of the same name gives way. */

@@ -7,26 +7,33 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { parseRepositoryTag } from "./RepositoryTag.js"
 
-/** All entries, or the one of the given name or place. Fails with `NoImage`, listing what there is. */
+/**
+ * All entries, or the one of the given place, name, tag or digest; a whole name goes before a tag of the same letters.
+ * Fails with `NoImage` or, where it fits several, `SeveralImages`, listing what there is.
+ */
 export const choose = (
   archive: string,
   entries: ReadonlyArray<ImageEntry>,
   image: string | number | undefined
 ): Effect.Effect<ReadonlyArray<ImageEntry>, ValidationError> => {
   if (image === undefined) return Effect.succeed(entries)
-  const found =
-    typeof image === "number"
-      ? entries[image]
-      : entries.find((entry) => entry.names.some((name) => isCalled(name, image)) || isDigest(entry, image))
-  if (found !== undefined) {
+  const fits = typeof image === "number" ? () => true : fitting(entries, image)
+  const found = typeof image === "number" ? entries.slice(image, image + 1) : entries.filter(fits)
+  const [only, ...others] = found
+  if (only !== undefined && others.length === 0) {
     // What was asked for by a name is moved under that name.
-    const names = typeof image === "number" ? found.names : found.names.filter((name) => isCalled(name, image))
-    return Effect.succeed([{ ...found, names: names.length > 0 ? names : found.names }])
+    const names = only.names.filter((name) => fits({ ...only, names: [name] }))
+    return Effect.succeed([{ ...only, names: names.length > 0 ? names : only.names }])
   }
   const list = entries
     .map((entry, index) => entry.names.map(formatName).join(", ") || `@${index} (untagged)`)
     .join("; ")
   const wanted = typeof image === "number" ? `@${image}` : image
+  if (others.length > 0) {
+    const message = `holds ${found.length} images ${wanted}; there is ${list}`
+    const hint = "choose one by its whole name, or by its place: @0 is the first"
+    return Effect.fail(ValidationError.of("SeveralImages", archive, message, { hint }))
+  }
   return Effect.fail(ValidationError.of("NoImage", archive, `holds no image ${wanted}; there is ${list}`))
 }
 
@@ -35,11 +42,18 @@ export const choose = (
 const isDigest = ({ root }: ImageEntry, image: string): boolean =>
   root._tag !== "Draft" && image.replace(/^@/, "") === root.descriptor.digest
 
-/** Names are compared as docker reads them: `app` is `docker.io/library/app:latest`. */
-const isCalled = (name: ImageName, image: string): boolean => {
-  if (Option.isNone(name.repository)) return Option.contains(name.tag, image)
-  return canonical(name) === canonical(parseRepositoryTag(image)) || Option.contains(name.tag, image)
+/** What tells the wanted entries: their whole name where one has it, else a tag of theirs or their digest. */
+const fitting = (entries: ReadonlyArray<ImageEntry>, image: string): ((entry: ImageEntry) => boolean) => {
+  const isNamed = (entry: ImageEntry) => entry.names.some((name) => isCalled(name, image))
+  if (entries.some(isNamed)) return isNamed
+  return (entry) => entry.names.some(({ tag }) => Option.contains(tag, image)) || isDigest(entry, image)
 }
+
+/** Names are compared as docker reads them: `app` is `docker.io/library/app:latest`. */
+const isCalled = (name: ImageName, image: string): boolean =>
+  Option.isNone(name.repository)
+    ? Option.contains(name.tag, image)
+    : canonical(name) === canonical(parseRepositoryTag(image))
 
 const canonical = ({ repository, tag }: ImageName): string => {
   const text = Option.getOrElse(repository, () => "")

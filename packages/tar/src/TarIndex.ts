@@ -33,7 +33,7 @@ export const maxLinks = 16
 
 /**
  * Reads the headers. Fails with `NotATar`, `Truncated`, `UnsupportedFormat` (old GNU sparse members, several volumes),
- * `UnsafePath`, `DuplicateMember` or `TooLarge`. A missing end of archive is no failure: see `ended`.
+ * `UnsafePath`, `DuplicateMember`, `TooLarge`, or `SourceChanged` where the file became shorter. A missing end of archive is no failure: see `ended`.
  */
 export const read = (
   readAt: ReadAt,
@@ -45,6 +45,11 @@ export const read = (
     while (want !== undefined) {
       const length: number = Math.min(Math.max(want.length, scanner.window), archive.size - want.offset)
       const bytes: Uint8Array = length > 0 ? yield* readAt(want.offset, length) : new Uint8Array(0)
+      // The scanner would ask for the same bytes for ever.
+      if (bytes.length < Math.min(want.length, archive.size - want.offset)) {
+        const detail = "became shorter while it was read"
+        return yield* Effect.fail(new TarReadError({ reason: "SourceChanged", path: archive.path, detail }))
+      }
       const step: Step = scanner.scan(bytes, want.offset)
       if (step instanceof TarReadError) return yield* Effect.fail(step)
       want = step

@@ -203,6 +203,33 @@ describe("TarIndex", () => {
       })
     )
 
+    it.effect("says that the archive became shorter while its headers were read, wherever it ends then", () =>
+      Effect.gen(function* () {
+        const whole = TarBytes.make([
+          { name: "a", content: "a" },
+          { name: "././@LongLink", type: "L", content: "x".repeat(600) },
+          { name: "b" }
+        ])
+        for (const left of [0, 100, 512, 1024, 1536, 2048, 3072, whole.length - 512]) {
+          let reads = 0
+          const shrunk = TarIndex.read(
+            (offset, length) => {
+              reads++
+              return reads > 100
+                ? Effect.dieMessage(`reads for ever with ${left} bytes left`)
+                : Effect.succeed(whole.subarray(offset, Math.max(offset, Math.min(left, offset + length))))
+            },
+            { path: "test.tar", size: whole.length }
+          )
+          const error = yield* Effect.flip(shrunk)
+          assert.deepStrictEqual(
+            [error.reason, error.message],
+            ["SourceChanged", "test.tar: became shorter while it was read"]
+          )
+        }
+      })
+    )
+
     it.effect("misses the member behind an extended header", () =>
       Effect.gen(function* () {
         const cut = TarBytes.make([{ name: "a" }, { name: "././@LongLink", type: "L", content: "long" }])

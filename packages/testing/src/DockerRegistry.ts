@@ -30,10 +30,7 @@ export const make = (options: Options = {}): Effect.Effect<DockerRegistry, never
     const host = `127.0.0.1:${yield* freePort}`
     const file = join(root, "config.yml")
     yield* Effect.promise(() => writeFile(file, config(root, host, options.deletes ?? true)))
-    yield* Effect.acquireRelease(
-      Effect.sync(() => spawn("docker-registry", ["serve", file], { stdio: "ignore" })),
-      (child) => stop(child)
-    )
+    yield* Effect.acquireRelease(start(file), (child) => stop(child))
     const url = `http://${host}`
     const answers = Effect.promise(() =>
       fetch(`${url}/v2/`).then(
@@ -61,6 +58,13 @@ const freePort = Effect.async<number>((resume) => {
     server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
   })
 })
+
+const start = (file: string): Effect.Effect<ChildProcess> =>
+  Effect.async((resume) => {
+    const child = spawn("docker-registry", ["serve", file], { stdio: "ignore" })
+    child.once("error", (cause) => resume(Effect.die(cause)))
+    child.once("spawn", () => resume(Effect.succeed(child)))
+  })
 
 const stop = (child: ChildProcess): Effect.Effect<void> =>
   Effect.async((resume) => {

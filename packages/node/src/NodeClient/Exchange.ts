@@ -6,6 +6,7 @@ import { Readable } from "node:stream"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Effect from "effect/Effect"
+import * as Lent from "../Lent.js"
 import * as Body from "./Body.js"
 import { NodeResponse } from "./Response.js"
 
@@ -103,7 +104,7 @@ const send = (req: Http.ClientRequest, source: Readable, length: number | undefi
     sent += chunk.length
     if (length !== undefined && sent > length) {
       req.destroy(new Error(`the body is longer than its ${length} bytes`))
-    } else if (!req.destroyed && !req.write(chunk)) {
+    } else if (!req.destroyed && !req.write(chunk, () => Lent.giveBack(chunk))) {
       source.pause()
     }
   })

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads"
 import { Compressor } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Lent from "../Lent.js"
 import { workerSource } from "./workerSource.js"
 
 /** A block to deflate: bytes at hand, or a place in an open file. */
@@ -18,8 +19,11 @@ export type Outcome =
 
 export interface Pool {
   readonly threads: number
-  /** Not interruptible once a thread has it, because that may be reading from the descriptor: some ten milliseconds. */
-  readonly run: (block: Block, verify: boolean) => Effect.Effect<Outcome>
+  /**
+   * Deflates a block. It cannot be called off once a thread has it, because that may be reading from the descriptor: some
+   * ten milliseconds. Rejects where the thread is lost.
+   */
+  readonly run: (block: Block, verify: boolean) => Promise<Outcome>
   /** Gives the memory of a block back. */
   readonly free: (plain: Uint8Array) => void
 }
@@ -33,10 +37,16 @@ interface Answer {
   readonly error?: { readonly code?: string; readonly message: string }
 }
 
+interface Job {
+  readonly length: number
+  readonly done: (outcome: Outcome) => void
+  readonly lost: (cause: Error) => void
+}
+
 interface Thread {
   readonly worker: Worker
   /** Jobs it has not answered, by id. */
-  readonly jobs: Map<number, { readonly length: number; readonly done: (outcome: Effect.Effect<Outcome>) => void }>
+  readonly jobs: Map<number, Job>
 }
 
 /** `source` is what the threads run; tests break it. */
@@ -46,14 +56,18 @@ export const make = (threads: number, source = workerSource): Effect.Effect<Pool
       Effect.sync(() => new Threads(threads, source)),
       (all) => Effect.promise(() => all.terminate())
     )
-    // bounds the memory of several layers at once
-    const turns = yield* Effect.makeSemaphore(threads + 1)
+    // Bounds the memory of several layers at once.
+    const turns = new Turns(threads + 1)
     return {
       threads,
-      run: (block, verify) =>
-        turns.withPermits(1)(
-          Effect.uninterruptible(Effect.async<Outcome>((resume) => all.post(block, verify, resume)))
-        ),
+      run: async (block, verify) => {
+        await turns.take()
+        try {
+          return await all.post(block, verify)
+        } finally {
+          turns.give()
+        }
+      },
       free: (plain) => all.free(plain)
     }
   })
@@ -62,6 +76,25 @@ export const make = (threads: number, source = workerSource): Effect.Effect<Pool
 
 /** A block that does not compress grows by five bytes for each 65,535, and the flush. */
 const outputSize = Compressor.Gzip.blockSize + 1_024
+
+/** So many at once, the others in their order. */
+class Turns {
+  private readonly waiting: Array<() => void> = []
+
+  constructor(private free: number) {}
+
+  take(): Promise<void> | undefined {
+    if (this.free === 0) return new Promise((resolve) => this.waiting.push(resolve))
+    this.free -= 1
+    return undefined
+  }
+
+  give(): void {
+    const next = this.waiting.shift()
+    if (next === undefined) this.free += 1
+    else next()
+  }
+}
 
 class Threads {
   private readonly threads: Array<Thread> = []
@@ -75,7 +108,7 @@ class Threads {
     private readonly source: string
   ) {}
 
-  post(block: Block, verify: boolean, done: (outcome: Effect.Effect<Outcome>) => void): void {
+  post(block: Block, verify: boolean): Promise<Outcome> {
     const thread = this.leastBusy()
     const id = ++this.lastId
     const buffer = this.buffers.pop() ?? new ArrayBuffer(Compressor.Gzip.blockSize)
@@ -84,14 +117,20 @@ class Threads {
     if (block._tag === "Bytes") new Uint8Array(buffer).set(block.bytes)
     const place = block._tag === "File" ? { fd: block.fd, position: block.position } : {}
     if (thread.jobs.size === 0) thread.worker.ref()
-    thread.jobs.set(id, { length, done })
-    thread.worker.postMessage({ id, buffer, output, length, verify, ...place }, [buffer, output])
+    return new Promise((done, lost) => {
+      thread.jobs.set(id, { length, done, lost })
+      thread.worker.postMessage({ id, buffer, output, length, verify, ...place }, [buffer, output])
+    })
   }
 
   free(plain: Uint8Array): void {
     const buffer = plain.buffer as ArrayBuffer
     // a block in each thread and one before it, no more
     if (this.buffers.length < 2 * this.count) this.buffers.push(buffer)
+  }
+
+  private keep(output: ArrayBuffer): void {
+    if (this.outputs.length < 2 * this.count) this.outputs.push(output)
   }
 
   async terminate(): Promise<void> {
@@ -123,12 +162,12 @@ class Threads {
       const job = thread.jobs.get(answer.id)
       thread.jobs.delete(answer.id)
       if (thread.jobs.size === 0) worker.unref()
-      job?.done(Effect.succeed(this.outcome(answer, job.length)))
+      job?.done(this.outcome(answer, job.length))
     })
     const lost = (cause: unknown): void => {
       const at = this.threads.indexOf(thread)
       if (at >= 0) this.threads.splice(at, 1)
-      for (const { done } of thread.jobs.values()) done(Effect.die(new Error("a gzip thread ended", { cause })))
+      for (const job of thread.jobs.values()) job.lost(new Error("a gzip thread ended", { cause }))
       thread.jobs.clear()
     }
     worker.on("error", lost)
@@ -138,10 +177,12 @@ class Threads {
 
   private outcome({ buffer, error, output, size }: Answer, length: number): Outcome {
     const plain = new Uint8Array(buffer, 0, length)
-    // a copy of the size it needs: it leaves us, and who knows for how long
-    const deflated = size === undefined ? undefined : new Uint8Array(output, 0, size).slice()
-    if (this.outputs.length < 2 * this.count) this.outputs.push(output)
-    if (deflated !== undefined) return { _tag: "Deflated", plain, deflated }
+    if (size !== undefined) {
+      // It leaves us, and who knows for how long: what is not given back is replaced by a new one.
+      const deflated = Lent.lend(new Uint8Array(output, 0, size), () => this.keep(output))
+      return { _tag: "Deflated", plain, deflated }
+    }
+    this.keep(output)
     this.free(plain)
     if (error === undefined || error.code?.startsWith("Z_") === true) return { _tag: "Wrong" }
     return { _tag: "ReadFailed", cause: Object.assign(new Error(error.message), { code: error.code }) }

@@ -178,7 +178,8 @@ const writer = (
         }
         yield* add("oci-layout", Json.encode({ imageLayoutVersion: "1.0.0" }))
         yield* add("index.json", Manifest.assembleIndex(MediaType.ociIndex, Load.layoutEntries(roots)).bytes)
-        yield* add("manifest.json", Json.encode(entries))
+        // An empty list would say that the archive holds no image; without the file it is read as an OCI archive.
+        if (entries.length > 0) yield* add("manifest.json", Json.encode(entries))
         yield* file.write(Header.endOfArchive, end)
         yield* publish(end + Header.endOfArchive.length)
       })
