@@ -1,5 +1,12 @@
 /** The manifest that an address means, wherever it lies. */
-import { type Descriptor, type ImageSource, Manifest, Platform, ValidationError } from "@effect-registry/core"
+import {
+  type Descriptor,
+  type ImageSource,
+  Manifest,
+  onlyImage,
+  type Platform,
+  ValidationError
+} from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 
 export interface Found {
@@ -15,16 +22,7 @@ export const manifestOf = <E, R>(source: ImageSource<E, R>, platform: Platform.P
   Effect.gen(function* () {
     const reader = yield* source.open
     const images = yield* reader.images
-    const [entry, ...others] = images
-    if (entry === undefined) return yield* Effect.fail(ValidationError.of("NoImage", source.name, "holds no image"))
-    if (others.length > 0) {
-      return yield* Effect.fail(
-        ValidationError.of("SeveralImages", source.name, `holds ${images.length} images`, {
-          hint: "name one of them, as in docker-archive:PATH:REFERENCE or docker-archive:PATH:@INDEX"
-        })
-      )
-    }
-    const { root } = entry
+    const { root } = yield* onlyImage(source.name, images)
     if (root._tag === "Draft") {
       return yield* Effect.fail(
         ValidationError.of(
@@ -44,14 +42,6 @@ export const manifestOf = <E, R>(source: ImageSource<E, R>, platform: Platform.P
     const manifest = yield* Manifest.decode(bytes, { subject: source.name, mediaType, digest })
     if (manifest._tag === "Image") return whole
     const children = Manifest.children(manifest)
-    const child = Platform.best(platform, children, (each) => each.platform)
-    if (child !== undefined) return { descriptor: child, bytes: yield* reader.manifest(child) }
-    const there = children.flatMap((each) => (each.platform ? [Platform.format(each.platform)] : []))
-    return yield* Effect.fail(
-      ValidationError.of(
-        "PlatformNotFound",
-        source.name,
-        `has nothing for ${Platform.format(platform)}; there is ${there.join(", ")}`
-      )
-    )
+    const child = yield* Manifest.choose(source.name, children, platform)
+    return { descriptor: child, bytes: yield* reader.manifest(child) }
   }).pipe(Effect.scoped)

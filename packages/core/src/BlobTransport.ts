@@ -6,6 +6,7 @@ import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -134,6 +135,26 @@ export const streamOf = <E, R>(
     compressed: Option.none
   }
 }
+
+/** All bytes of a small blob, and what they were compressed from where they were. */
+export const collect = <E, R>(
+  content: BlobContent<E, R>
+): Effect.Effect<
+  { readonly bytes: Uint8Array; readonly compressed: Option.Option<Compressor.Result> },
+  E | ValidationError,
+  R
+> =>
+  Effect.gen(function* () {
+    const { compressed, stream } = streamOf(content, yield* Compressor.Compressor, () => {})
+    const chunks = yield* Stream.runCollect(stream)
+    const bytes = new Uint8Array(Chunk.reduce(chunks, 0, (size, chunk) => size + chunk.length))
+    let at = 0
+    for (const chunk of chunks) {
+      bytes.set(chunk, at)
+      at += chunk.length
+    }
+    return { bytes, compressed: compressed() }
+  })
 
 /** The error of a response whose body is longer than it may be. */
 export const tooLong = (

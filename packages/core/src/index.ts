@@ -1,7 +1,15 @@
 /** @packageDocumentation Verbs are functions, nouns are namespaces, errors are classes. */
 export * as BlobTransport from "./BlobTransport.js"
 export * as Compressor from "./Compressor.js"
-export { type BlobCounts, type CopyOptions, type CopyResult, copy, formatName, type Options } from "./Copy.js"
+export {
+  type BlobCounts,
+  type CopyOptions,
+  type CopyResult,
+  copy,
+  formatName,
+  type Options,
+  only as onlyImage
+} from "./Copy.js"
 export {
   type DeletedImage,
   type DeletedTag,

@@ -1,9 +1,7 @@
 /** What an archive or layout holds, as `docker image inspect` would tell it. */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import {
-  type BlobContent,
   BlobTransport,
-  Compressor,
   type Digest,
   formatName,
   ImageConfig,
@@ -14,9 +12,7 @@ import {
   Platform,
   ValidationError
 } from "@effect-registry/core"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import * as DockerArchive from "./DockerArchive.js"
 import type { TarReadError } from "./TarReadError.js"
 
@@ -81,7 +77,7 @@ const inspect = <E, R>(
       const message = `its config has ${config.size} bytes, at most ${ImageConfig.maxSize} are read`
       return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
     }
-    const bytes = yield* collect(yield* reader.blob(config))
+    const { bytes } = yield* BlobTransport.collect(yield* reader.blob(config))
     const image = yield* ImageConfig.decode(bytes, `${subject} config ${config.digest}`)
     return {
       ...ImageConfig.summary(config, layers, image),
@@ -110,18 +106,4 @@ const imageOf = <E, R>(
       descriptor = yield* Manifest.choose(subject, Manifest.children(manifest), want)
       bytes = yield* reader.manifest(descriptor)
     }
-  })
-
-/** All bytes of a small blob. */
-const collect = <E, R>(content: BlobContent<E, R>): Effect.Effect<Uint8Array, E | ValidationError, R> =>
-  Effect.gen(function* () {
-    const { stream } = BlobTransport.streamOf(content, yield* Compressor.Compressor, () => {})
-    const chunks = yield* Stream.runCollect(stream)
-    const all = new Uint8Array(Chunk.reduce(chunks, 0, (size, chunk) => size + chunk.length))
-    let at = 0
-    for (const chunk of chunks) {
-      all.set(chunk, at)
-      at += chunk.length
-    }
-    return all
   })

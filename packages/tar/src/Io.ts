@@ -73,14 +73,14 @@ const fromCode = (path: string, code: string, cause: unknown, entry: string | un
 }
 
 const codes: Record<string, readonly [TarReadError["reason"], string, string?]> = {
-  ENOENT: ["NotFound", "no such file or folder"],
+  ENOENT: ["NotFound", "no such file or folder", "check the path"],
   ENOTDIR: ["NotADirectory", "a part of the path is no folder"],
   EISDIR: ["IsDirectory", "is a folder"],
-  EACCES: ["Permission", "permission denied"],
+  EACCES: ["Permission", "permission denied", "check who may read and write there"],
   EPERM: ["Permission", "the operation is not permitted"],
   EEXIST: ["TargetExists", "exists already"],
   ENOSPC: ["NoSpace", "no space is left on the disk", "free some space and try again"],
   EDQUOT: ["NoSpace", "the disk quota is used up"],
-  EROFS: ["ReadOnly", "the file system is read-only"],
+  EROFS: ["ReadOnly", "the file system is read-only", "write to another place"],
   EFBIG: ["TooLarge", "the file system cannot hold a file of this size"]
 }

@@ -132,7 +132,9 @@ class Scanner {
         if (offset + block > this.size) {
           // A piece of the end-of-archive blocks loses no more than they do when they are all gone.
           if (start + bytes.length === this.size && isZero(bytes.subarray(at))) return this.finish(offset)
-          return this.error("Truncated", "the archive ends inside a header", offset)
+          return offset === 0
+            ? this.error("NotATar", "is no tar archive", offset)
+            : this.error("Truncated", "the archive ends inside a header", offset)
         }
         this.window = largeWindow
         return { offset, length: block }
@@ -191,7 +193,8 @@ class Scanner {
   }
 
   private error(reason: TarReadError["reason"], detail: string, offset: number, entry?: string): TarReadError {
-    return new TarReadError({ reason, path: this.path, detail, offset, entry })
+    const hint = reason === "NotATar" && offset === 0 ? "docker save IMAGE -o FILE writes one" : undefined
+    return new TarReadError({ reason, path: this.path, detail, offset, entry, hint })
   }
 
   private header(bytes: Uint8Array, offset: number): Header | TarReadError {

@@ -1,10 +1,7 @@
 /** A store in memory: for tests, and to build an image without a disk. */
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
-import { streamOf } from "../BlobTransport.js"
-import * as Compressor from "../Compressor.js"
+import { collect } from "../BlobTransport.js"
 import type { BlobWrite, BlobWritten, ImageEntry, ImageName, ImageSource, ImageTarget } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
 import * as Digest from "../model/Digest.js"
@@ -74,7 +71,7 @@ export const make = (name = "memory"): MemoryStore => {
             if (Option.isSome(write.descriptor) && blobs.has(write.descriptor.value.digest)) {
               return { descriptor: write.descriptor.value, outcome: "Exists" as const }
             }
-            const bytes = yield* collect(name, write)
+            const bytes = yield* bytesOf(name, write)
             const expected = Option.getOrUndefined(write.descriptor)
             const algorithm = expected === undefined ? "sha256" : Digest.algorithm(expected.digest)
             const digest = Digest.fromBytes(bytes, algorithm)
@@ -117,22 +114,14 @@ export const make = (name = "memory"): MemoryStore => {
 const nameKey = ({ repository, tag }: ImageName): string =>
   [...Option.toArray(repository), ...Option.toArray(tag)].join(":")
 
-const collect = <E, R>(name: string, write: BlobWrite<E, R>) =>
+const bytesOf = <E, R>(name: string, write: BlobWrite<E, R>): Effect.Effect<Uint8Array, E | ValidationError, R> =>
   Effect.gen(function* () {
     const content = yield* write.content
-    const compressor = yield* Compressor.Compressor
-    const { compressed, stream } = streamOf(content, compressor, () => {})
-    const chunks = yield* Stream.runCollect(stream)
-    const result = Option.getOrUndefined(compressed())
-    if (content._tag === "Compressed" && result !== undefined && result.diffId !== content.diffId) {
-      const message = `a layer's bytes are ${result.diffId}, its config says ${content.diffId}`
+    const { bytes, compressed } = yield* collect(content)
+    const diffId = Option.getOrUndefined(compressed)?.diffId
+    if (content._tag === "Compressed" && diffId !== content.diffId) {
+      const message = `a layer's bytes are ${diffId ?? "unknown"}, its config says ${content.diffId}`
       return yield* Effect.fail(ValidationError.of("LayerMismatch", name, message))
     }
-    const all = new Uint8Array(Chunk.reduce(chunks, 0, (size, chunk) => size + chunk.length))
-    let at = 0
-    for (const chunk of chunks) {
-      all.set(chunk, at)
-      at += chunk.length
-    }
-    return all
+    return bytes
   })
