@@ -40,7 +40,7 @@ export const images = (archive: ArchiveFile): Effect.Effect<ReadonlyArray<Docker
       archive.path
     )
     const read = yield* Effect.forEach(listed, (entry, index) => image(archive, entry, `[${index}]`))
-    const tagged = listed.some((entry) => (entry.RepoTags ?? []).length > 0)
+    const tagged = listed.some((entry) => tagsOf(entry).length > 0)
     if (tagged || !archive.index.members.has("repositories")) return read
     return yield* withRepositories(archive, read)
   })
@@ -88,7 +88,7 @@ export const image = (
     })
     const descriptor = Descriptor.make(MediaType.dockerConfig, digest, bytes.length)
     return {
-      names: (entry.RepoTags ?? []).map(parseRepositoryTag),
+      names: tagsOf(entry).map(parseRepositoryTag),
       config: { path: entry.Config, descriptor, value },
       layers
     }
@@ -110,6 +110,10 @@ export const checkLayer = (
       )
 
 // internal
+
+/** Docker has written `<none>:<none>` for an image without a name. */
+const tagsOf = ({ RepoTags }: DockerManifest.DockerManifestEntry): ReadonlyArray<string> =>
+  (RepoTags ?? []).filter((tag) => tag !== "" && !tag.startsWith("<none>"))
 
 /** A config is named by its digest; another name's content was changed. */
 const checkName = (archive: string, path: string, digest: Digest.Digest): Effect.Effect<void, ValidationError> => {

@@ -76,7 +76,11 @@ export const target = (path: string): ImageTarget<Failure, FileSystem.FileSystem
     let committed = false
     if (isNew) {
       yield* Effect.addFinalizer(() =>
-        committed ? Effect.void : Effect.catchAll(fs.remove(path, { recursive: true, force: true }), () => Effect.void)
+        // An index is there where another process has finished in the same folder.
+        Effect.unless(
+          Effect.catchAll(fs.remove(path, { recursive: true, force: true }), () => Effect.void),
+          () => committed
+        ).pipe(Effect.unlessEffect(Effect.orElseSucceed(fs.exists(`${path}/index.json`), () => true)))
       )
     } else yield* checkTarget(fs, path)
     yield* Effect.mapError(fs.makeDirectory(`${path}/blobs/sha256`, { recursive: true }), failed)

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, symlink, truncate, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, rename, symlink, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
@@ -281,6 +281,27 @@ describe("a target that cannot be written", () => {
       assert.strictEqual(error.message, `${path}: exists already`)
       yield* copy(source, DockerArchive.target(path, { force: true }))
       assert.strictEqual((yield* validateArchive(path)).valid, true)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scopedLive("is not taken from somebody who made it in the meantime", () =>
+    Effect.gen(function* () {
+      const source = yield* image
+      const path = join(yield* folder, "out.tar")
+      const target = DockerArchive.target(path)
+      const late: ImageTarget<Failure, FileSystem.FileSystem> = {
+        name: path,
+        open: Effect.map(target.open, (writer) => ({
+          ...writer,
+          writeManifest: (descriptor, bytes, names) =>
+            Effect.zipRight(
+              Effect.promise(() => writeFile(path, "precious")),
+              writer.writeManifest(descriptor, bytes, names)
+            )
+        }))
+      }
+      assert.strictEqual((yield* Effect.flip(copy(source, late))).reason, "TargetExists")
+      assert.strictEqual(yield* Effect.promise(() => readFile(path, "utf8")), "precious")
     }).pipe(Effect.provide(layer))
   )
 

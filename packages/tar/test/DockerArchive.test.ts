@@ -69,6 +69,14 @@ describe("DockerArchive", () => {
       }).pipe(Effect.provide(layer))
     )
 
+    it.scopedLive("takes <none>:<none> for no name", () =>
+      Effect.gen(function* () {
+        const image = Fixture.image({ compressed: false })
+        const path = yield* file(Fixture.dockerArchive([{ image, tags: ["<none>:<none>", "app:1"] }]))
+        assert.deepStrictEqual(yield* tagsOf(DockerArchive.file(path)), [["app:1"]])
+      }).pipe(Effect.provide(layer))
+    )
+
     it.effect("takes the manifest that describes compressed layers, and says which platforms are missing", () =>
       Effect.gen(function* () {
         const [entry] = yield* images(DockerArchive.file(archives.docker26Partial))

@@ -203,7 +203,13 @@ const publish = (
     const finished = /\.(?:gz|tgz)$/.test(path) ? yield* gzip(fs, partial, size, path) : partial
     yield* Effect.mapError(finished.file.sync, failed)
     yield* refuseExisting(fs, path, options)
-    yield* Effect.mapError(fs.rename(finished.path, path), failed)
+    const rename = Effect.mapError(fs.rename(finished.path, path), failed)
+    if (options.force === true) return yield* rename
+    // A link, unlike a rename, takes no name that somebody made in the meantime; some file systems have none.
+    yield* Effect.catchAll(fs.link(finished.path, path), (cause) => {
+      const error = failed(cause)
+      return error.reason === "TargetExists" ? Effect.fail(error) : rename
+    })
   }).pipe(Effect.scoped)
 
 const gzip = (
