@@ -2,7 +2,13 @@
 import { createReadStream } from "node:fs"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeStream from "@effect/platform-node/NodeStream"
-import type { ImageSource, ImageTarget, RegistryError, ValidationError } from "@effect-registry/core"
+import {
+  type ImageSource,
+  type ImageTarget,
+  Reference,
+  type RegistryError,
+  type ValidationError
+} from "@effect-registry/core"
 import { Address, DockerArchive, Store, TarReadError } from "@effect-registry/tar"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -76,6 +82,25 @@ export const archive = (command: string, text: string) =>
       })
     )
   })
+
+/**
+ * The tags that a target's address asks for, `oci:DIR:1.0`: none where it names no image. A whole name is refused: an image
+ * keeps its repository.
+ */
+export const tagsOf = (address: Address.Address): Effect.Effect<ReadonlyArray<string> | undefined, UsageError> => {
+  if (address._tag === "Reference" || address._tag === "Standard" || Option.isNone(address.image)) {
+    return Effect.succeed(undefined)
+  }
+  const image = address.image.value
+  if (typeof image === "string" && Reference.isTag(image)) return Effect.succeed([image])
+  return Effect.fail(
+    new UsageError({
+      what: Address.format(address),
+      why: "an image that is written keeps its repository; only a tag can be given here",
+      hint: `for example ${Address.format({ ...address, image: Option.some("1.0") })}`
+    })
+  )
+}
 
 export interface TargetOptions extends DockerArchive.TargetOptions {}
 

@@ -4,7 +4,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { copy, formatName, push } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
-import { isStandard, parse, source, withoutScheme, withTarget } from "./address.js"
+import { isStandard, parse, source, tagsOf, withoutScheme, withTarget } from "./address.js"
 import { everyHost } from "./argv.js"
 import { UsageError } from "./exit.js"
 import type { Page } from "./help.js"
@@ -51,11 +51,12 @@ export const command = Command.make(
         const output = yield* Output
         const origin = yield* source(yield* parse(from))
         const address = yield* parse(to)
+        const tags = yield* tagsOf(address)
         const { blobs, images } =
           address._tag === "Reference"
             ? yield* push(origin, withoutScheme(to), { platforms })
             : yield* withTarget(address, { force, platform: platforms[0] }, (target) =>
-                Effect.map(copy(origin, target, { platforms }), ({ blobs, descriptor, names }) => ({
+                Effect.map(copy(origin, target, { platforms, tags }), ({ blobs, descriptor, names }) => ({
                   blobs,
                   images: (names.length === 0 ? [withoutScheme(from).replace(/@.*$/, "")] : names.map(formatName)).map(
                     (name) => ({

@@ -4,7 +4,8 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { formatName, pull } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
-import { archive as archiveAddress, isStandard, withoutScheme, withTarget } from "./address.js"
+import { archive as archiveAddress, isStandard, tagsOf, withoutScheme, withTarget } from "./address.js"
+import { UsageError } from "./exit.js"
 import type { Page } from "./help.js"
 import { argumentList, global } from "./options.js"
 import { Output } from "./output.js"
@@ -45,6 +46,7 @@ export const command = Command.make("pull", { words: argumentList("ref", 2), ...
       const output = yield* Output
       const { force, global } = input
       const address = yield* archiveAddress("pull", archive)
+      if ((yield* tagsOf(address)) !== undefined) return yield* Effect.fail(keepsTags)
       const result = yield* withTarget(address, { force, platform: global.platform[0] }, (into) =>
         pull(references, into, { platforms: global.platform })
       )
@@ -65,4 +67,12 @@ export const command = Command.make("pull", { words: argumentList("ref", 2), ...
       }
     })
   )
+})
+
+// internal
+
+const keepsTags = new UsageError({
+  what: "ereg pull",
+  why: "images that are pulled keep their tags",
+  hint: "`ereg copy REF oci:DIR:TAG` gives another one"
 })

@@ -140,6 +140,17 @@ layer(registry, { excludeTestServices: true })("ereg pull and copy", (it) => {
         expect((yield* Effect.promise(() => readFile(archive))).length).toBe(stdoutBytes.length)
       })
     )
+    it.scoped("gives the image the tag that the target's address names, and refuses another name", () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const layout = `oci:${folder}/layout`
+        yield* output(["copy", fixture("oci-archive.tar"), `${layout}:other`])
+        expect(yield* output(["digest", `${layout}:other`])).toBe(`${known.ociArchive}\n`)
+        const { code, stderr } = yield* ereg(["copy", fixture("oci-archive.tar"), `${layout}:team/app:1`])
+        expect(code).toBe(2)
+        expect(stderr).toContain("keeps its repository; only a tag can be given here")
+      })
+    )
     it.scoped("asks which registry --plain-http means", () =>
       Effect.gen(function* () {
         const { code, stderr } = yield* ereg(["copy", "a.example/x:1", "b.example/x:1", "--plain-http"])
