@@ -173,13 +173,9 @@ export const transfer = <E, R, E2, R2>(
       blobs: plan.blobs.length,
       bytes: plan.blobs.reduce((sum, blob) => sum + blob.source.size, 0)
     })
-    const written = yield* Effect.forEach(
-      [...plan.blobs].sort((a, b) => b.source.size - a.source.size),
-      move,
-      {
-        concurrency: options.concurrency ?? 5
-      }
-    )
+    const concurrency = options.concurrency ?? 5
+    const largestFirst = [...plan.blobs].sort((a, b) => b.source.size - a.source.size)
+    const written = yield* Effect.forEach(largestFirst, (blob) => move(blob, false), { concurrency })
     const manifests = plan.manifests(
       new Map(written.map(({ blob, result }) => [blob.source.digest, result.descriptor]))
     )
@@ -190,12 +186,22 @@ export const transfer = <E, R, E2, R2>(
       return yield* Effect.fail(ValidationError.of("DigestMismatch", subject, message))
     }
     yield* reader.unchanged ?? Effect.void
-    for (const manifest of manifests) {
-      const names = manifest === root ? options.names : []
-      yield* writer.writeManifest(manifest.descriptor, manifest.bytes, names)
-      const tags = names.flatMap((name) => Option.toArray(name.tag))
-      progress.emit({ _tag: "ManifestDone", digest: manifest.descriptor.digest, tags })
-    }
+    const writeManifests = Effect.forEach(
+      manifests,
+      (manifest) =>
+        Effect.gen(function* () {
+          const names = manifest === root ? options.names : []
+          yield* writer.writeManifest(manifest.descriptor, manifest.bytes, names)
+          const tags = names.flatMap((name) => Option.toArray(name.tag))
+          progress.emit({ _tag: "ManifestDone", digest: manifest.descriptor.digest, tags })
+        }),
+      { discard: true }
+    )
+    // A registry may have lost a blob that it still says it has; then all are sent, once.
+    const resend = Effect.forEach(plan.blobs, (blob) => move(blob, true), { concurrency, discard: true })
+    yield* Effect.catchAll(writeManifests, (error) =>
+      writer.lacksContent?.(error) === true ? Effect.zipRight(resend, writeManifests) : Effect.fail(error)
+    )
     return {
       descriptor: root.descriptor,
       names: options.names,
@@ -362,7 +368,7 @@ const mover =
     memo: Memo,
     repository: string | undefined
   ) =>
-  (blob: PlannedBlob) =>
+  (blob: PlannedBlob, force: boolean) =>
     Effect.gen(function* () {
       const progress = yield* Progress.Progress
       const { digest, size } = blob.source
@@ -375,6 +381,7 @@ const mover =
         descriptor: blob.target,
         mediaType: Option.getOrElse(blob.gzip, () => blob.source.mediaType),
         content: contentOf(reader, blob),
+        force,
         alsoIn: elsewhere
       }
       const result = yield* Effect.mapError(writer.writeBlob(write), (error) => blame(subject, error))

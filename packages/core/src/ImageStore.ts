@@ -74,6 +74,8 @@ export interface ImageWriter<out E = never, out R = never> {
     bytes: Uint8Array,
     names: ReadonlyArray<ImageName>
   ) => Effect.Effect<void, E, R>
+  /** Whether a manifest was refused for lack of what it names, although the target had said that it is there. */
+  readonly lacksContent?: ((error: unknown) => boolean) | undefined
   /** Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing. */
   readonly commit?: Effect.Effect<void, E, R> | undefined
 }
@@ -85,6 +87,8 @@ export interface BlobWrite<out E = never, out R = never> {
   readonly mediaType: string
   /** Run only when the blob has to be sent. */
   readonly content: Effect.Effect<BlobContent<E, R>, E, R>
+  /** Send it even where the target says that it is there. Default false. */
+  readonly force?: boolean | undefined
   /** Repositories of the target's store that hold this blob already, to mount from. */
   readonly alsoIn: ReadonlyArray<string>
 }

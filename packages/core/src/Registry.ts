@@ -12,7 +12,7 @@ import * as Manifest from "./Registry/Manifest.js"
 import * as Request from "./Registry/Request.js"
 import * as Upload from "./Registry/Upload.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
-import type { RegistryError } from "./RegistryError.js"
+import { RegistryError } from "./RegistryError.js"
 import type { ValidationError } from "./ValidationError.js"
 
 type Environment = HttpClient.HttpClient | RegistryConfig
@@ -90,6 +90,8 @@ export const repository = (
           Option.exists((there) => there.digest === digest && there.size === size)
         ),
       writeBlob: (write) => Upload.upload(client, repository, write),
+      lacksContent: (error) =>
+        error instanceof RegistryError && error.codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN"),
       writeManifest: (descriptor, bytes, names) =>
         Effect.gen(function* () {
           const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { push } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
+import { EmbeddedRegistry, Faults } from "@effect-registry/server"
 import { DockerArchive, OciArchive } from "@effect-registry/tar"
 import { Fixture, Walk } from "@effect-registry/testing"
 import * as Effect from "effect/Effect"
@@ -105,6 +106,35 @@ describe("Push", () => {
         assert.strictEqual(result.images[0]?.digest, Fixture.known.manifests.ociMultiarch)
         const graph = yield* Walk.registry(url, "multi", "1.0")
         assert.strictEqual(graph.root, Fixture.known.manifests.ociMultiarch)
+      })
+    )
+
+    it.scopedLive("sends the blobs again that the registry says it has and does not", () =>
+      Effect.gen(function* () {
+        const root = yield* temporary
+        const recorder = Faults.recorder()
+        const { host, url } = yield* EmbeddedRegistry.make({
+          root,
+          fsync: false,
+          observe: recorder.observe,
+          onRequest: ({ method, path }) =>
+            Effect.succeed(
+              method === "HEAD" && path.endsWith(Fixture.known.configs.docker26Web)
+                ? Faults.respond(200, { headers: { "content-length": "3662" } })
+                : undefined
+            )
+        })
+        const source = DockerArchive.file(Fixture.archives.docker26Multi, { image: 1 })
+        const { images } = yield* push(source, `${host}/web:1`).pipe(Effect.provide(NodeRegistry.layer({ url })))
+        const graph = yield* Walk.registry(url, "web", "1")
+        assert.strictEqual(graph.root, images[0]?.digest)
+        const puts = (yield* recorder.exchanges).filter(
+          ({ method, path }) => method === "PUT" && path.includes("/manifests/")
+        )
+        assert.deepStrictEqual(
+          puts.map(({ status }) => status),
+          [404, 201]
+        )
       })
     )
 

@@ -37,13 +37,13 @@ export const upload = <E, R>(
 ): Effect.Effect<BlobWritten, RegistryError | ValidationError | E, R> =>
   Effect.gen(function* () {
     const known = Option.getOrUndefined(write.descriptor)
-    if (known !== undefined && (yield* isThere(client, repository, known))) {
+    if (known !== undefined && write.force !== true && (yield* isThere(client, repository, known))) {
       return { descriptor: known, outcome: "Exists" as const }
     }
     const content = yield* write.content
     if (known !== undefined) yield* checkSize(client, repository, known, content)
     const blob: Job<E, R> = { client, repository, known, content, mediaType: write.mediaType }
-    const from = known === undefined ? undefined : mountSource(blob, write.alsoIn)
+    const from = known === undefined || write.force === true ? undefined : mountSource(blob, write.alsoIn)
     const begun = from === undefined || known === undefined ? Option.none() : yield* mount(blob, known, from)
     if (Option.isSome(begun) && begun.value === "Mounted" && known !== undefined) {
       return { descriptor: known, outcome: "Mounted" as const }
