@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Plan from "./Copy/Plan.js"
 import type {
   BlobWrite,
   BlobWritten,
@@ -13,13 +14,11 @@ import type {
   ImageSource,
   ImageTarget,
   ImageWriter,
-  PlainContent,
-  Root
+  PlainContent
 } from "./ImageStore.js"
 import type { Descriptor } from "./model/Descriptor.js"
 import type { Digest } from "./model/Digest.js"
 import * as Manifest from "./model/Manifest.js"
-import * as MediaType from "./model/MediaType.js"
 import type * as Platform from "./model/Platform.js"
 import * as Progress from "./Progress.js"
 import { ValidationError } from "./ValidationError.js"
@@ -58,11 +57,6 @@ export interface CopyResult {
   readonly blobs: BlobCounts
   readonly missingPlatforms: ReadonlyArray<string>
 }
-
-/** An index in an index in an index … exists only to keep a client busy. */
-export const maxDepth = 16
-/** A small document can name any number of others. */
-export const maxDescriptors = 100_000
 
 /**
  * Copies the one image of `source` to `target` and returns what it is there. Digests do not change, except that of a
@@ -160,12 +154,12 @@ export const transfer = <E, R, E2, R2>(
     const move = mover(subject, reader, writer, memo, options.repository)
     const plan =
       entry.root._tag === "Draft"
-        ? draftPlan(entry.root, options, memo)
-        : yield* graphPlan(
+        ? Plan.draft(entry.root, options, memo.compressed)
+        : yield* Plan.graph(
             subject,
             reader,
             writer,
-            yield* choosePlatforms(subject, reader, entry.root, options.platforms ?? [])
+            yield* Plan.choosePlatforms(subject, reader, entry.root, options.platforms ?? [])
           )
     const progress = yield* Progress.Progress
     progress.emit({
@@ -224,140 +218,11 @@ export const sumCounts = (counts: ReadonlyArray<BlobCounts>): BlobCounts =>
 
 // internal
 
-interface PlannedBlob {
-  /** What the source holds: for a layer that is compressed on the way, the plain tar. */
-  readonly source: Descriptor
-  /** Gzip it on the way, to a layer of this type. */
-  readonly gzip: Option.Option<string>
-  /** The descriptor at the target, where it is known before the blob was moved. */
-  readonly target: Option.Option<Descriptor>
-}
-
-interface Plan {
-  readonly blobs: ReadonlyArray<PlannedBlob>
-  /** Children first, the root last, once every blob of the plan is at the target under the given descriptor. */
-  readonly manifests: (
-    written: ReadonlyMap<Digest, Descriptor>
-  ) => ReadonlyArray<Pick<Manifest.Manifest, "descriptor" | "bytes">>
-}
-
 const checkMissing = (subject: string, entry: ImageEntry, options: Options): Effect.Effect<void, ValidationError> => {
   if (entry.missingPlatforms.length === 0 || options.strict !== true) return Effect.void
   const message = `lacks platforms that its index lists: ${entry.missingPlatforms.join(", ")}`
   return Effect.fail(ValidationError.of("MissingContent", subject, message))
 }
-
-/** A docker-archive's image: its layers become those of a manifest made at the end. */
-const draftPlan = (root: Root & { readonly _tag: "Draft" }, options: Options, memo: Memo): Plan => {
-  const format = options.format ?? "docker"
-  const types = Manifest.mediaTypes(format)
-  const config = { ...root.config, mediaType: types.config }
-  const unique = new Map<Digest, PlannedBlob>()
-  unique.set(config.digest, { source: config, gzip: Option.none(), target: Option.some(config) })
-  for (const layer of root.layers) {
-    const plain = MediaType.layerCompression(layer.mediaType) === "none"
-    if (plain && options.compress !== "none") {
-      const known = Option.map(Option.fromNullable(memo.compressed.get(layer.digest)), (descriptor) => ({
-        ...descriptor,
-        mediaType: types.layerGzip
-      }))
-      unique.set(layer.digest, { source: layer, gzip: Option.some(types.layerGzip), target: known })
-    } else {
-      const as = { ...layer, mediaType: plain ? types.layer : types.layerGzip }
-      unique.set(layer.digest, { source: as, gzip: Option.none(), target: Option.some(as) })
-    }
-  }
-  return {
-    blobs: [...unique.values()],
-    manifests: (written) => {
-      const layers = root.layers.map((layer) => written.get(layer.digest) ?? layer)
-      return [Manifest.assemble(format, config, layers)]
-    }
-  }
-}
-
-/** Everything below a manifest that exists, read and verified; what the target has whole is left out. */
-const graphPlan = <E, R, E2, R2>(
-  subject: string,
-  reader: ImageReader<E, R>,
-  writer: ImageWriter<E2, R2>,
-  root: Root & { readonly _tag: "Manifest" | "Made" }
-): Effect.Effect<Plan, ValidationError | E | E2, R | R2> =>
-  Effect.gen(function* () {
-    const blobs = new Map<Digest, PlannedBlob>()
-    const manifests: Array<Manifest.Manifest> = []
-    const seen = new Set<Digest>()
-    let descriptors = 0
-
-    const addBlob = (descriptor: Descriptor): Effect.Effect<void, ValidationError> => {
-      const known = blobs.get(descriptor.digest)
-      if (known !== undefined && known.source.size !== descriptor.size) {
-        const message = `${descriptor.digest} is named with two sizes, ${known.source.size} and ${descriptor.size}`
-        return Effect.fail(ValidationError.of("InvalidManifest", subject, message))
-      }
-      if (!MediaType.isForeignLayer(descriptor.mediaType)) {
-        blobs.set(descriptor.digest, { source: descriptor, gzip: Option.none(), target: Option.some(descriptor) })
-      }
-      return Effect.void
-    }
-
-    const visit = (descriptor: Descriptor, depth: number): Effect.Effect<void, ValidationError | E | E2, R | R2> =>
-      Effect.gen(function* () {
-        if (seen.has(descriptor.digest)) return
-        seen.add(descriptor.digest)
-        if (depth > maxDepth) {
-          const message = `its indexes are nested more than ${maxDepth} levels deep`
-          return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-        }
-        const isRoot = depth === 0
-        const present = yield* writer.hasManifest(descriptor)
-        if (present && !isRoot) return
-        const bytes = root._tag === "Made" && isRoot ? root.bytes : yield* reader.manifest(descriptor)
-        const { digest, mediaType } = descriptor
-        const manifest = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
-        if (!present) {
-          const parts = [...Manifest.blobs(manifest), ...Manifest.children(manifest)]
-          descriptors += parts.length
-          if (descriptors > maxDescriptors) {
-            const message = `it names more than ${maxDescriptors} blobs and manifests`
-            return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-          }
-          yield* Effect.forEach(parts, (part) => Manifest.inlineData(part, `${subject} ${part.digest}`), {
-            discard: true
-          })
-          yield* Effect.forEach(Manifest.blobs(manifest), addBlob, { discard: true })
-          yield* Effect.forEach(Manifest.children(manifest), (child) => visit(child, depth + 1), { discard: true })
-        }
-        manifests.push(manifest)
-      })
-
-    yield* visit(root.descriptor, 0)
-    return { blobs: [...blobs.values()], manifests: () => manifests }
-  })
-
-/** The root with only the wanted platforms. */
-const choosePlatforms = <E, R>(
-  subject: string,
-  reader: ImageReader<E, R>,
-  root: Root & { readonly _tag: "Manifest" | "Made" },
-  platforms: ReadonlyArray<Platform.Platform>
-): Effect.Effect<Root & { readonly _tag: "Manifest" | "Made" }, ValidationError | E, R> =>
-  Effect.gen(function* () {
-    if (platforms.length === 0 || !MediaType.isIndex(root.descriptor.mediaType)) return root
-    const bytes = root._tag === "Made" ? root.bytes : yield* reader.manifest(root.descriptor)
-    const { digest, mediaType } = root.descriptor
-    const index = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
-    const chosen: Array<Descriptor> = []
-    for (const want of platforms) {
-      const match = yield* Manifest.choose(subject, Manifest.children(index), want)
-      if (!chosen.includes(match)) chosen.push(match)
-    }
-    const [first, ...others] = chosen
-    if (first === undefined) return root
-    if (others.length === 0) return { _tag: "Manifest", descriptor: first }
-    const made = Manifest.assembleIndex(mediaType, chosen)
-    return { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }
-  })
 
 /** Moves one blob and remembers what became of it. */
 const mover =
@@ -368,7 +233,7 @@ const mover =
     memo: Memo,
     repository: string | undefined
   ) =>
-  (blob: PlannedBlob, force: boolean) =>
+  (blob: Plan.PlannedBlob, force: boolean) =>
     Effect.gen(function* () {
       const progress = yield* Progress.Progress
       const { digest, size } = blob.source
@@ -400,7 +265,7 @@ const blame = <E>(subject: string, error: E): E | ValidationError =>
     ? new ValidationError({ ...error, subject })
     : error
 
-const contentOf = <E, R>(reader: ImageReader<E, R>, blob: PlannedBlob) =>
+const contentOf = <E, R>(reader: ImageReader<E, R>, blob: Plan.PlannedBlob) =>
   Effect.gen(function* () {
     const inline = yield* Manifest.inlineData(blob.source, blob.source.digest)
     if (Option.isSome(inline)) return { _tag: "Bytes" as const, bytes: inline.value }
