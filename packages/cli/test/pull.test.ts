@@ -3,15 +3,7 @@ import { join } from "node:path"
 import { describe, expect, layer } from "@effect/vitest"
 import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
-import { ereg, errorOf, fixture, known, output, registry, repositoryName, temporaryFolder } from "./support.js"
-
-const pushed = (file: string) =>
-  Effect.gen(function* () {
-    const { host } = yield* EmbeddedRegistry.EmbeddedRegistry
-    const name = `${host}/${repositoryName()}`
-    yield* output(["push", fixture(file), `${name}:1`])
-    return name
-  })
+import { ereg, errorOf, fixture, known, output, pushed, registry, repositoryName, temporaryFolder } from "./support.js"
 
 layer(registry, { excludeTestServices: true })("ereg pull and copy", (it) => {
   describe("pull", () => {

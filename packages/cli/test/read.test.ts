@@ -3,19 +3,10 @@ import { createHash } from "node:crypto"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, layer } from "@effect/vitest"
-import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
-import { ereg, errorOf, fixture, known, output, registry, repositoryName, temporaryFolder } from "./support.js"
+import { ereg, errorOf, fixture, known, output, pushed, registry, temporaryFolder } from "./support.js"
 
 const digestOf = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`
-
-const pushed = (file: string) =>
-  Effect.gen(function* () {
-    const { host } = yield* EmbeddedRegistry.EmbeddedRegistry
-    const name = `${host}/${repositoryName()}`
-    yield* output(["push", fixture(file), `${name}:1`])
-    return name
-  })
 
 layer(registry, { excludeTestServices: true })("commands that look", (it) => {
   describe("manifest", () => {

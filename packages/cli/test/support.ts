@@ -115,6 +115,15 @@ export const repositoryName = (): string => `cli/r${process.pid}-${++names}`
 
 // ---- as a process
 
+/** Pushes a fixture as tag `1` of a repository of the test's own; its name. */
+export const pushed = (file: string) =>
+  Effect.gen(function* () {
+    const { host } = yield* EmbeddedRegistry.EmbeddedRegistry
+    const name = `${host}/${repositoryName()}`
+    yield* output(["push", fixture(file), `${name}:1`])
+    return name
+  })
+
 /** The command, bundled as it is released, into a folder that goes with the scope. */
 export const bundled = Effect.flatMap(temporaryFolder, (folder) =>
   Effect.promise(async () => {

@@ -26,6 +26,9 @@ export interface Options extends RegistryConfig.Options, NodeClient.Options, Nod
  * ```ts
  * program.pipe(Effect.provide(FetchHttpClient.layer), Effect.provide(NodeRegistry.layer({ url })))
  * ```
+ *
+ * Fetch and `NodeHttpClient.layer` do not keep the pace of the socket: for large blobs give them chunks as well, by
+ * `Layer.succeed(BlobTransport.BlobTransport, NodeBlobTransport.make({ streams: false }))`.
  */
 export const layer = (options: Options = {}): Layer.Layer<Provided> =>
   Layer.merge(batteries(options), RegistryConfig.layer(options))

@@ -1,10 +1,11 @@
-import { execFile, spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { EmbeddedRegistry } from "@effect-registry/server"
+import { Tools } from "@effect-registry/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -99,10 +100,6 @@ describe("EmbeddedRegistry", () => {
   )
 })
 
-// In CI a missing skopeo is a failure, elsewhere these tests are left out with a line that says so.
-const skopeo = spawnSync("skopeo", ["--version"]).status === 0
-if (!skopeo && process.env.CI !== "true") console.log("skopeo is not on PATH: its tests are skipped")
-
 const run = (...args: ReadonlyArray<string>) =>
   Effect.async<string>((resume) => {
     execFile("skopeo", args, { encoding: "utf8" }, (error, stdout, stderr) =>
@@ -119,7 +116,7 @@ const inNetwork = <A, E>(use: (host: string, folder: string) => Effect.Effect<A,
 const image = "sha256:55976a8105eda62433abf23fb470a44d0737ea37f634fbaeab9b529db7ec8424"
 const index = "sha256:5b03ea336cb6fceaa0bd19f71ee3f49100691e16acb29d7b9000932d66088ad7"
 
-describe.skipIf(!skopeo && process.env.CI !== "true")("skopeo", () => {
+Tools.needing(describe, "skopeo")("skopeo", () => {
   it.effect("pushes an image, pulls it back with the digest unchanged, and deletes it", () =>
     inNetwork((host, folder) =>
       Effect.gen(function* () {
