@@ -13,61 +13,25 @@ const here = fileURLToPath(new URL(".", import.meta.url))
 const cache = join(here, ".cache")
 const ereg = [process.execPath, join(here, "../packages/cli/bin/ereg.mjs")]
 
+const skopeo = (...args) => ["skopeo", "copy", "--quiet", ...args]
+
 /** Each work's command line for each tool; undefined where the tool has no such thing. */
 const tools = {
   ereg: {
     push: ({ archive, ref }) => [...ereg, "push", archive, ref, "--quiet"],
     plain: ({ archive, ref }) => [...ereg, "push", archive, ref, "--compress", "none", "--quiet"],
-    repush: ({ archive, ref }) => [...ereg, "push", archive, ref, "--quiet"],
     pull: ({ out, ref }) => [...ereg, "pull", ref, join(out, "image.tar"), "--quiet"],
     layout: ({ out, ref }) => [...ereg, "pull", ref, `oci:${out}/layout`, "--quiet"]
   },
   skopeo: {
-    push: ({ archive, ref }) => [
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--dest-tls-verify=false",
-      `docker-archive:${archive}`,
-      `docker://${ref}`
-    ],
-    plain: ({ archive, ref }) => [
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--preserve-digests",
-      "--dest-tls-verify=false",
-      `docker-archive:${archive}`,
-      `docker://${ref}`
-    ],
-    repush: ({ archive, ref }) => [
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--dest-tls-verify=false",
-      `docker-archive:${archive}`,
-      `docker://${ref}`
-    ],
-    pull: ({ out, ref }) => [
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--src-tls-verify=false",
-      `docker://${ref}`,
-      `docker-archive:${out}/image.tar`
-    ],
-    layout: ({ out, ref }) => [
-      "skopeo",
-      "copy",
-      "--quiet",
-      "--src-tls-verify=false",
-      `docker://${ref}`,
-      `oci:${out}/layout:1`
-    ]
+    push: ({ archive, ref }) => skopeo("--dest-tls-verify=false", `docker-archive:${archive}`, `docker://${ref}`),
+    plain: ({ archive, ref }) =>
+      skopeo("--preserve-digests", "--dest-tls-verify=false", `docker-archive:${archive}`, `docker://${ref}`),
+    pull: ({ out, ref }) => skopeo("--src-tls-verify=false", `docker://${ref}`, `docker-archive:${out}/image.tar`),
+    layout: ({ out, ref }) => skopeo("--src-tls-verify=false", `docker://${ref}`, `oci:${out}/layout:1`)
   },
   crane: {
     push: ({ archive, ref }) => ["crane", "push", "--insecure", archive, ref],
-    repush: ({ archive, ref }) => ["crane", "push", "--insecure", archive, ref],
     pull: ({ out, ref }) => ["crane", "pull", "--insecure", ref, join(out, "image.tar")],
     layout: ({ out, ref }) => ["crane", "pull", "--insecure", "--format", "oci", ref, join(out, "layout")]
   },
@@ -75,6 +39,9 @@ const tools = {
     layout: ({ out, ref }) => ["oras", "cp", "--from-plain-http", "--to-oci-layout", ref, `${out}/layout:1`]
   }
 }
+
+/** A repush is a push of what is there. */
+const commandOf = (tool, work) => tools[tool][work === "repush" ? "push" : work]
 
 const { values } = parseArgs({
   options: {
@@ -105,7 +72,7 @@ for (const name of values.only.split(",")) {
     const runs = new Map()
     for (let round = 0; round < Number(values.rounds); round++) {
       for (const tool of found) {
-        if (tools[tool][work] === undefined) continue
+        if (commandOf(tool, work) === undefined) continue
         runs.set(tool, [...(runs.get(tool) ?? []), await once(tool, work, archive)])
       }
     }
@@ -120,10 +87,10 @@ async function once(tool, work, archive) {
   try {
     if (work !== "push" && work !== "plain") {
       // Pushed again is what the same tool pushed; pulled is what ereg pushed, the same image for every tool.
-      const [command, ...args] = (work === "repush" ? tools[tool].repush : tools.ereg.plain)(subject)
+      const [command, ...args] = (work === "repush" ? commandOf(tool, work) : tools.ereg.plain)(subject)
       await measure(command, args)
     }
-    const [command, ...args] = tools[tool][work](subject)
+    const [command, ...args] = commandOf(tool, work)(subject)
     return await measure(command, args)
   } finally {
     rmSync(out, { recursive: true, force: true })

@@ -102,15 +102,13 @@ export const tagsOf = (address: Address.Address): Effect.Effect<ReadonlyArray<st
   )
 }
 
-export interface TargetOptions extends DockerArchive.TargetOptions {}
-
 /**
  * Runs `write` with the archive or layout of an address as its target. Standard output gets the archive when it is
  * complete: it is written to a temporary file first.
  */
 export const withTarget = <A, E>(
   address: Exclude<Address.Address, { readonly _tag: "Reference" }>,
-  options: TargetOptions,
+  options: DockerArchive.TargetOptions,
   write: (target: ImageTarget<Failure, Services>) => Effect.Effect<A, E, Services>
 ) =>
   Effect.gen(function* () {

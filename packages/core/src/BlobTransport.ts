@@ -16,7 +16,7 @@ import * as Hasher from "./Hasher.js"
 import type { BlobContent, BlobSink } from "./ImageStore.js"
 import type { Algorithm, Digest } from "./model/Digest.js"
 import * as MediaType from "./model/MediaType.js"
-import type { ValidationError } from "./ValidationError.js"
+import { ValidationError } from "./ValidationError.js"
 
 /** A request body that every attempt reads afresh. */
 export interface UploadBody<out E> {
@@ -134,6 +134,18 @@ export const streamOf = <E, R>(
     size: content._tag === "Bytes" ? content.bytes.length : content.size,
     compressed: Option.none
   }
+}
+
+/** Fails with `LayerMismatch` where content that was compressed is not what its diff ID says. */
+export const checkDiffId = <E, R>(
+  subject: string,
+  content: BlobContent<E, R>,
+  compressed: Option.Option<Compressor.Result>
+): Effect.Effect<void, ValidationError> => {
+  const diffId = Option.getOrUndefined(compressed)?.diffId
+  if (content._tag !== "Compressed" || diffId === content.diffId) return Effect.void
+  const message = `a layer's bytes are ${diffId ?? "unknown"}, its config says ${content.diffId}`
+  return Effect.fail(ValidationError.of("LayerMismatch", subject, message))
 }
 
 /** All bytes of a small blob, and what they were compressed from where they were. */

@@ -106,9 +106,8 @@ export const only = (
   const [entry, ...others] = entries
   if (entry === undefined) return Effect.fail(ValidationError.of("NoImage", subject, "holds no image"))
   if (others.length === 0) return Effect.succeed(entry)
-  const list = entries.map((each, index) => each.names.map(formatName).join(", ") || `@${index} (untagged)`).join("; ")
   return Effect.fail(
-    ValidationError.of("SeveralImages", subject, `holds ${entries.length} images: ${list}`, {
+    ValidationError.of("SeveralImages", subject, `holds ${entries.length} images: ${formatEntries(entries)}`, {
       hint: "name one of them, as in docker-archive:PATH:REFERENCE or docker-archive:PATH:@INDEX"
     })
   )
@@ -119,6 +118,10 @@ export const formatName = (name: ImageName): string =>
   [Option.getOrElse(name.repository, () => ""), Option.getOrElse(name.tag, () => "")]
     .filter((part) => part !== "")
     .join(":")
+
+/** The images of a source in one line, those without a name by their place. */
+export const formatEntries = (entries: ReadonlyArray<ImageEntry>): string =>
+  entries.map((entry, index) => entry.names.map(formatName).join(", ") || `@${index} (untagged)`).join("; ")
 
 // ---- the engine, for the verbs that move several images in one run
 

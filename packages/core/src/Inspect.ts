@@ -3,7 +3,6 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Plan from "./Copy/Plan.js"
 import type { Digest } from "./model/Digest.js"
 import * as ImageConfig from "./model/ImageConfig.js"
 import * as ManifestModel from "./model/Manifest.js"
@@ -170,10 +169,7 @@ const imageOf = (
     const want = typeof options.platform === "string" ? yield* Platform.parse(options.platform) : options.platform
     let manifest = root
     for (let depth = 0; manifest._tag === "Index"; depth++) {
-      if (depth > Plan.maxDepth) {
-        const message = `its indexes are nested more than ${Plan.maxDepth} levels deep`
-        return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-      }
+      if (depth > ManifestModel.maxDepth) return yield* Effect.fail(ManifestModel.tooDeep(subject))
       const { digest, mediaType, size } = yield* ManifestModel.choose(subject, ManifestModel.children(manifest), want)
       manifest = yield* Manifest.get(client, repository, digest, { mediaType, size })
     }

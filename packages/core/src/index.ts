@@ -6,6 +6,7 @@ export {
   type CopyOptions,
   type CopyResult,
   copy,
+  formatEntries,
   formatName,
   type Options,
   only as onlyImage

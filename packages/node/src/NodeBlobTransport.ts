@@ -59,6 +59,11 @@ export const layer: Layer.Layer<never> = Layer.succeed(BlobTransport.BlobTranspo
 
 // internal
 
+/** Bytes of one write. */
+const batch = 1 << 20
+/** Bytes waiting for the disk at which the network has to wait too. */
+const most = 4 << 20
+
 const compressedBody = <E, R>(
   content: CompressedContent<E, R>,
   onBytes: (bytes: number) => void
@@ -84,11 +89,6 @@ const compressedBody = <E, R>(
       compressed: gzip.result
     }
   })
-
-/** Bytes of one write. */
-const batch = 1 << 20
-/** Bytes waiting for the disk at which the network has to wait too. */
-const most = 4 << 20
 
 const readableOf = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<Readable> =>
   response instanceof NodeResponse && !response.empty

@@ -61,11 +61,7 @@ export const write = <E, R>(
       const message = `expected ${expected.digest} of ${expected.size} bytes, got ${actual.digest} of ${actual.size}`
       return yield* Effect.fail(ValidationError.of("DigestMismatch", file.path, message))
     }
-    const result = Option.getOrUndefined(compressed())
-    if (content._tag === "Compressed" && result?.diffId !== content.diffId) {
-      const message = `a layer's bytes are ${result?.diffId ?? "unknown"}, its config says ${content.diffId}`
-      return yield* Effect.fail(ValidationError.of("LayerMismatch", file.path, message))
-    }
+    yield* BlobTransport.checkDiffId(file.path, content, compressed())
     return { descriptor: actual, outcome: "Sent" as const }
   })
 

@@ -141,11 +141,7 @@ const walk = (
   known: Known
 ): Effect.Effect<Survey, Failure> =>
   Effect.gen(function* () {
-    if (depth > 16) {
-      return yield* Effect.fail(
-        ValidationError.of("TooLarge", files.name, "its indexes are nested more than 16 levels deep")
-      )
-    }
+    if (depth > Manifest.maxDepth) return yield* Effect.fail(Manifest.tooDeep(files.name))
     if (!(yield* files.has(blobPath(descriptor.digest)))) return { complete: [], missing: [descriptor] }
     const decoded = yield* manifest(files, descriptor)
     if (decoded._tag === "Index") {

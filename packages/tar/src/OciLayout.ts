@@ -76,11 +76,11 @@ export const target = (path: string): ImageTarget<Failure, FileSystem.FileSystem
     let committed = false
     if (isNew) {
       yield* Effect.addFinalizer(() =>
-        // An index is there where another process has finished in the same folder.
-        Effect.unless(
-          Effect.catchAll(fs.remove(path, { recursive: true, force: true }), () => Effect.void),
-          () => committed
-        ).pipe(Effect.unlessEffect(Effect.orElseSucceed(fs.exists(`${path}/index.json`), () => true)))
+        Effect.gen(function* () {
+          // An index is there where we have finished, or another process has in the same folder.
+          const isFinished = committed || (yield* Effect.orElseSucceed(fs.exists(`${path}/index.json`), () => true))
+          if (!isFinished) yield* Effect.catchAll(fs.remove(path, { recursive: true, force: true }), () => Effect.void)
+        })
       )
     } else yield* checkTarget(fs, path)
     yield* Effect.mapError(fs.makeDirectory(`${path}/blobs/sha256`, { recursive: true }), failed)

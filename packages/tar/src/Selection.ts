@@ -1,7 +1,7 @@
 /** Which image of an archive is meant. */
 
 import type { ImageName } from "@effect-registry/core"
-import { formatName, type ImageEntry, Reference, ValidationError } from "@effect-registry/core"
+import { formatEntries, type ImageEntry, Reference, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -25,9 +25,7 @@ export const choose = (
     const names = only.names.filter((name) => fits({ ...only, names: [name] }))
     return Effect.succeed([{ ...only, names: names.length > 0 ? names : only.names }])
   }
-  const list = entries
-    .map((entry, index) => entry.names.map(formatName).join(", ") || `@${index} (untagged)`)
-    .join("; ")
+  const list = formatEntries(entries)
   const wanted = typeof image === "number" ? `@${image}` : image
   if (others.length > 0) {
     const message = `holds ${found.length} images ${wanted}; there is ${list}`

@@ -9,8 +9,6 @@ import * as MediaType from "../model/MediaType.js"
 import type * as Platform from "../model/Platform.js"
 import { ValidationError } from "../ValidationError.js"
 
-/** An index in an index in an index … exists only to keep a client busy. */
-export const maxDepth = 16
 /** A small document can name any number of others. */
 export const maxDescriptors = 100_000
 
@@ -71,6 +69,7 @@ export const draft = (
   }
 }
 
+/** Everything below a manifest that exists, read and verified; what the target has whole is left out. */
 export const graph = <E, R, E2, R2>(
   subject: string,
   reader: ImageReader<E, R>,
@@ -99,10 +98,7 @@ export const graph = <E, R, E2, R2>(
       Effect.gen(function* () {
         if (seen.has(descriptor.digest)) return
         seen.add(descriptor.digest)
-        if (depth > maxDepth) {
-          const message = `its indexes are nested more than ${maxDepth} levels deep`
-          return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-        }
+        if (depth > Manifest.maxDepth) return yield* Effect.fail(Manifest.tooDeep(subject))
         const isRoot = depth === 0
         const present = yield* writer.hasManifest(descriptor)
         if (present && !isRoot) return

@@ -1,7 +1,7 @@
 /** A store in memory: for tests, and to build an image without a disk. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { collect } from "../BlobTransport.js"
+import { checkDiffId, collect } from "../BlobTransport.js"
 import type { BlobWrite, BlobWritten, ImageEntry, ImageName, ImageSource, ImageTarget } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
 import * as Digest from "../model/Digest.js"
@@ -118,10 +118,6 @@ const bytesOf = <E, R>(name: string, write: BlobWrite<E, R>): Effect.Effect<Uint
   Effect.gen(function* () {
     const content = yield* write.content
     const { bytes, compressed } = yield* collect(content)
-    const diffId = Option.getOrUndefined(compressed)?.diffId
-    if (content._tag === "Compressed" && diffId !== content.diffId) {
-      const message = `a layer's bytes are ${diffId ?? "unknown"}, its config says ${content.diffId}`
-      return yield* Effect.fail(ValidationError.of("LayerMismatch", name, message))
-    }
+    yield* checkDiffId(name, content, compressed)
     return bytes
   })

@@ -321,8 +321,10 @@ const checkResult = <E, R>(
   return Effect.succeed(result.value)
 }
 
-const sizeOf = (content: { readonly _tag: "Bytes"; readonly bytes: Uint8Array } | { readonly size: number }): number =>
-  "bytes" in content ? content.bytes.length : content.size
+/** Bytes of content that is not compressed on the way. */
+export const sizeOf = (
+  content: { readonly _tag: "Bytes"; readonly bytes: Uint8Array } | { readonly size: number }
+): number => ("bytes" in content ? content.bytes.length : content.size)
 
 /** As text: a query the registry wrote must come back as it is. */
 const withDigest = (location: URL, digest: Digest.Digest): string =>

@@ -26,6 +26,7 @@ import {
   nameOf,
   type Session,
   SourceFailure,
+  sizeOf,
   transfer
 } from "./Transfer.js"
 
@@ -69,7 +70,7 @@ const checkSize = <E, R>(
   content: BlobContent<E, R>
 ): Effect.Effect<void, ValidationError> => {
   if (content._tag === "Compressed") return Effect.void
-  const actual = content._tag === "Bytes" ? content.bytes.length : content.size
+  const actual = sizeOf(content)
   if (actual === size) return Effect.void
   const subject = `${Request.nameOf(client, repository)}@${digest}`
   const message = `the content has ${actual} bytes, its descriptor says ${size}`

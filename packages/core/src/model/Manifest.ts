@@ -23,6 +23,13 @@ const Descriptors = Schema.transform(
   { strict: true, decode: (list) => list ?? [], encode: (list) => list }
 )
 
+/** An index in an index in an index … exists only to keep a client busy. */
+export const maxDepth = 16
+
+/** `TooLarge`, for indexes nested deeper than that. */
+export const tooDeep = (subject: string): ValidationError =>
+  ValidationError.of("TooLarge", subject, `its indexes are nested more than ${maxDepth} levels deep`)
+
 const Annotations = Schema.optional(Schema.NullOr(Schema.Record({ key: Schema.String, value: Schema.String })))
 
 export const ImageManifest = Schema.Struct({
