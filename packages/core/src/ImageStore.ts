@@ -159,4 +159,8 @@ export interface BlobSink<out E = never, out R = never> {
   readonly write: (bytes: Uint8Array, position: number) => Effect.Effect<void, E, R>
   /** The target's error for a failure of writing by descriptor. */
   readonly writeError: (cause: unknown) => E
+  /** The first bytes of the blob, where an earlier attempt left some: they are hashed again, and not asked for. */
+  readonly earlier?: { readonly size: number; readonly stream: Stream.Stream<Uint8Array, E, R> } | undefined
+  /** Hears how many bytes of the blob are written, from its first one on; less than before where it starts over. */
+  readonly onWritten?: ((bytes: number) => void) | undefined
 }

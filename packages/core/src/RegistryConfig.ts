@@ -6,12 +6,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
 import * as Reference from "./model/Reference.js"
 import { ValidationError } from "./ValidationError.js"
 
 export interface HostOptions {
-  /** `true`: HTTP, `false`: HTTPS. Default: the scheme of `url` where it names this host, HTTP for loopback, else HTTPS. */
+  /** `true`: HTTP, `false`: HTTPS. Default: the scheme of `url` where it names this host, HTTPS where `usesTls`, HTTP for loopback, else HTTPS. */
   readonly plainHttp?: boolean | undefined
+  /** Sent with every request to the registry itself, never to another origin. Default: none. */
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  /**
+   * Registries that hold copies, `https://mirror.example` or `https://mirror.example/path`: images are read from them in
+   * this order, and from the host itself where none has them. Nothing is written to a mirror. Default: none.
+   */
+  readonly mirrors?: ReadonlyArray<string> | undefined
 }
 
 export interface RetryOptions {
@@ -39,6 +47,8 @@ export interface Options {
   readonly chunkSize?: number | undefined
   /** A further say on every URL that a registry hands out; `false` refuses it. Default: none. */
   readonly allowUrl?: ((url: URL) => boolean) | undefined
+  /** Whether a host without a setting of its own speaks TLS although it is a loopback address. Default: none does. */
+  readonly usesTls?: ((host: string) => boolean) | undefined
   /** Default `effect-registry`. */
   readonly userAgent?: string | undefined
 }
@@ -56,6 +66,7 @@ export interface Service {
   readonly responseTimeout: Option.Option<Duration.Duration>
   readonly chunkSize: number
   readonly allowUrl: (url: URL) => boolean
+  readonly usesTls: (host: string) => boolean
   readonly userAgent: string
 }
 
@@ -77,6 +88,7 @@ export const make = (options: Options = {}): Service => ({
   responseTimeout: Option.map(Option.fromNullable(options.responseTimeout), Duration.decode),
   chunkSize: Math.max(minChunkSize, options.chunkSize ?? 16 * 1024 * 1024),
   allowUrl: options.allowUrl ?? (() => true),
+  usesTls: options.usesTls ?? (() => false),
   userAgent: options.userAgent ?? "effect-registry"
 })
 
@@ -109,7 +121,10 @@ export const endpoint = (config: Service, host: Option.Option<string>): Effect.E
     if (name === Reference.dockerHub) return { host: name, origin: "https://registry-1.docker.io" }
     const setting = config.hosts[name]?.plainHttp
     const plain =
-      setting ?? (configured && isAt(name, configured) ? configured.origin.startsWith("http:") : isLoopback(name))
+      setting ??
+      (configured && isAt(name, configured)
+        ? configured.origin.startsWith("http:")
+        : !config.usesTls(name) && isLoopback(name))
     return { host: name, origin: `${plain ? "http" : "https"}://${name}` }
   })
 

@@ -13,6 +13,8 @@ export const Reason = Schema.Literal(
   /** Something answers there, but it is no registry. */
   "NotARegistry",
   "Unauthorized",
+  /** Credentials should be there and cannot be read. */
+  "Credentials",
   "Denied",
   "NotFound",
   "RateLimited",
@@ -79,6 +81,7 @@ const words: Record<Reason, string> = {
   PlainHttpServer: "the server speaks plain HTTP, not HTTPS",
   NotARegistry: "this is not a container registry",
   Unauthorized: "the registry wants credentials",
+  Credentials: "the credentials cannot be read",
   Denied: "the registry denies access",
   NotFound: "not found",
   RateLimited: "the registry asks to slow down",

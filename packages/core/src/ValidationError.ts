@@ -24,7 +24,9 @@ export const Reason = Schema.Literal(
   "NoRegistry",
   "MissingContent",
   "PlatformNotFound",
-  "InvalidOption"
+  "InvalidOption",
+  /** A file or program that holds credentials cannot be used. */
+  "InvalidCredentials"
 )
 export type Reason = typeof Reason.Type
 

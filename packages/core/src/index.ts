@@ -1,4 +1,5 @@
 /** @packageDocumentation Verbs are functions, nouns are namespaces, errors are classes. */
+export * as BlobInfoCache from "./BlobInfoCache.js"
 export * as BlobTransport from "./BlobTransport.js"
 export * as Compressor from "./Compressor.js"
 export {
@@ -11,6 +12,7 @@ export {
   type Options,
   only as onlyImage
 } from "./Copy.js"
+export * as Credentials from "./Credentials.js"
 export {
   type DeletedImage,
   type DeletedTag,
@@ -40,6 +42,7 @@ export * as MediaType from "./model/MediaType.js"
 export * as Platform from "./model/Platform.js"
 export * as Reference from "./model/Reference.js"
 export { type PingResult, ping } from "./Ping.js"
+export * as ProcessLock from "./ProcessLock.js"
 export * as Progress from "./Progress.js"
 export { type PulledImage, type PullOptions, type PullResult, pull } from "./Pull.js"
 export { type PushedImage, type PushOptions, type PushResult, push } from "./Push.js"
@@ -47,4 +50,5 @@ export * as Registry from "./Registry.js"
 export * as RegistryConfig from "./RegistryConfig.js"
 export { OciErrorCode, RegistryError, safeUrl } from "./RegistryError.js"
 export { type TagResult, tag } from "./Tag.js"
+export * as UploadJournal from "./UploadJournal.js"
 export { type Issue, ValidationError } from "./ValidationError.js"
