@@ -11,11 +11,11 @@ import * as ManifestModel from "./model/Manifest.js"
 import * as MediaType from "./model/MediaType.js"
 import * as Reference from "./model/Reference.js"
 import * as Progress from "./Progress.js"
+import * as Client from "./Registry/Client.js"
 import { type Connection, connect } from "./Registry/Connection.js"
 import * as Failure from "./Registry/Failure.js"
 import * as Manifest from "./Registry/Manifest.js"
 import * as Page from "./Registry/Page.js"
-import * as Request from "./Registry/Request.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import { ValidationError } from "./ValidationError.js"
@@ -49,7 +49,7 @@ export const deleteTag = (
   reference: string | Reference.Reference
 ): Effect.Effect<DeletedTag, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const connection = yield* connect(reference, Reference.parse)
+    const connection = yield* connect(reference, Reference.parse, "pull", "push", "delete")
     const { client, reference: parsed, repository } = connection
     if (Option.isNone(parsed.tag) || Option.isSome(parsed.digest)) {
       const message = "names no tag to delete"
@@ -93,7 +93,7 @@ export const deleteImage = (
   options: DeleteImageOptions = {}
 ): Effect.Effect<DeletedImage, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const connection = yield* connect(reference, Reference.parse)
+    const connection = yield* connect(reference, Reference.parse, "pull", "push", "delete")
     return yield* deleteManifest(connection, options)
   }).pipe(Effect.withSpan("effect-registry.deleteImage"))
 
@@ -116,7 +116,7 @@ export const deleteImageByDigest = (
   options: DeleteImageOptions = {}
 ): Effect.Effect<DeletedImage, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const connection = yield* connect(reference, Reference.parse)
+    const connection = yield* connect(reference, Reference.parse, "pull", "push", "delete")
     if (Option.isNone(connection.reference.digest)) {
       const subject = Reference.format(connection.reference)
       return yield* Effect.fail(ValidationError.of("InvalidReference", subject, "expected HOST/REPOSITORY@DIGEST"))
@@ -157,9 +157,9 @@ const deleteManifest = (
   })
 
 /** The tags that name the digest, and those whose index does. */
-const usesOf = (client: Request.Client, repository: string, digest: Digest) =>
+const usesOf = (client: Client.Client, repository: string, digest: Digest) =>
   Effect.gen(function* () {
-    const operation = `list tags of ${Request.nameOf(client, repository)}`
+    const operation = `list tags of ${Client.nameOf(client, repository)}`
     const tags = yield* Page.names(client, operation, `${repository}/tags/list`, "tags").pipe(
       Stream.take(maxTags + 1),
       Stream.runCollect,
@@ -176,7 +176,7 @@ const usesOf = (client: Request.Client, repository: string, digest: Digest) =>
       return yield* Effect.fail(Failure.make(subject, "TooLarge", { detail, hint: "--force deletes without looking" }))
     }
     if (tags.length > 100) {
-      const message = `looking at ${tags.length} tags of ${Request.nameOf(client, repository)} for other uses`
+      const message = `looking at ${tags.length} tags of ${Client.nameOf(client, repository)} for other uses`
       ;(yield* Progress.Progress).emit({ _tag: "Warning", message })
     }
     const looked = yield* Effect.forEach(tags, (tag) => useBy(client, repository, tag, digest), {
@@ -186,7 +186,7 @@ const usesOf = (client: Request.Client, repository: string, digest: Digest) =>
     return { tags: having("tag"), indexes: having("index") }
   })
 
-const useBy = (client: Request.Client, repository: string, tag: string, digest: Digest) =>
+const useBy = (client: Client.Client, repository: string, tag: string, digest: Digest) =>
   Effect.gen(function* () {
     const found = yield* Manifest.head(client, repository, tag).pipe(
       // What no client can read any more names nothing.
@@ -209,19 +209,19 @@ const useBy = (client: Request.Client, repository: string, tag: string, digest: 
     return named ? "index" : "none"
   })
 
-const deletion = (client: Request.Client, repository: string, identifier: string): Failure.Subject => ({
+const deletion = (client: Client.Client, repository: string, identifier: string): Failure.Subject => ({
   operation: `delete ${Manifest.subjectOf(client, repository, identifier)}`,
   method: "DELETE",
-  url: Request.urlOf(client, `${repository}/manifests/${identifier}`)
+  url: Client.urlOf(client, `${repository}/manifests/${identifier}`)
 })
 
-const removeDigest = (client: Request.Client, repository: string, digest: Digest) =>
+const removeDigest = (client: Client.Client, repository: string, digest: Digest) =>
   Effect.gen(function* () {
     const status = yield* Manifest.remove(client, repository, digest, [202, 200, 204, 405])
     if (status === 405) return yield* Effect.fail(disabled(client, repository, digest))
   })
 
-const disabled = (client: Request.Client, repository: string, identifier: string): RegistryError =>
+const disabled = (client: Client.Client, repository: string, identifier: string): RegistryError =>
   Failure.make(deletion(client, repository, identifier), "DeleteDisabled", {
     status: 405,
     hint: "docker-registry deletes with REGISTRY_STORAGE_DELETE_ENABLED=true, or storage.delete.enabled in its config"

@@ -37,7 +37,7 @@ export const getManifest = (
   reference: string | Reference.Reference
 ): Effect.Effect<ManifestModel.Manifest, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull")
     return yield* Manifest.get(client, repository, Reference.identifier(parsed))
   }).pipe(Effect.withSpan("effect-registry.getManifest"))
 
@@ -79,7 +79,7 @@ export const getImageInfo = (
   options: InspectOptions = {}
 ): Effect.Effect<ImageInfo, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const connection = yield* connect(reference, Reference.parse)
+    const connection = yield* connect(reference, Reference.parse, "pull")
     const { client, reference: parsed, repository } = connection
     const identifier = Reference.identifier(parsed)
     const subject = Manifest.subjectOf(client, repository, identifier)
@@ -178,7 +178,7 @@ const imageOf = (
 
 const connectDigest = (reference: string | Reference.Reference) =>
   Effect.gen(function* () {
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull")
     if (Option.isSome(parsed.digest)) return { client, repository, digest: parsed.digest.value }
     return yield* Effect.fail(
       ValidationError.of("InvalidReference", Reference.format(parsed), "a blob is named HOST/REPOSITORY@DIGEST")

@@ -2,12 +2,14 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Reference from "./model/Reference.js"
+import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
 import * as Endpoint from "./Registry/Endpoint.js"
 import * as Page from "./Registry/Page.js"
-import * as Request from "./Registry/Request.js"
+import * as Scopes from "./Registry/Scopes.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import type { ValidationError } from "./ValidationError.js"
@@ -58,7 +60,7 @@ export const streamRepositories = (
   Stream.unwrap(
     Effect.gen(function* () {
       const endpoint = yield* Endpoint.parse(host)
-      const client = yield* Request.client(endpoint)
+      const client = yield* Client.make(endpoint, { repository: Option.none(), scopes: [Scopes.catalog] })
       return Page.names(client, `list repositories of ${endpoint.host}`, "_catalog", "repositories", options.pageSize)
     })
   )
@@ -100,10 +102,10 @@ export const streamTags = (
 ): Stream.Stream<string, RegistryError | ValidationError, Environment> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { client, repository: name } = yield* connect(repository, Reference.parseRepository)
+      const { client, repository: name } = yield* connect(repository, Reference.parseRepository, "pull")
       return Page.names(
         client,
-        `list tags of ${Request.nameOf(client, name)}`,
+        `list tags of ${Client.nameOf(client, name)}`,
         `${name}/tags/list`,
         "tags",
         options.pageSize

@@ -3,9 +3,10 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as MediaType from "./model/MediaType.js"
+import * as Client from "./Registry/Client.js"
 import * as Endpoint from "./Registry/Endpoint.js"
+import * as Exchange from "./Registry/Exchange.js"
 import * as Failure from "./Registry/Failure.js"
-import * as Request from "./Registry/Request.js"
 import * as Retry from "./Registry/Retry.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
@@ -43,18 +44,18 @@ export const ping = (
 ): Effect.Effect<PingResult, RegistryError | ValidationError, HttpClient.HttpClient | RegistryConfig> =>
   Effect.gen(function* () {
     const endpoint = yield* Endpoint.parse(host)
-    const client = yield* Request.client(endpoint)
-    const call: Request.Call = {
+    const client = yield* Client.make(endpoint, { repository: Option.none(), scopes: [] })
+    const call: Exchange.Call = {
       operation: `ping ${endpoint.host}`,
       method: "GET",
-      url: Request.urlOf(client, ""),
+      url: Client.urlOf(client, ""),
       accept: [200, 404]
     }
     return yield* Retry.exchange(client, call, (response) =>
       Effect.gen(function* () {
         const header = "docker-distribution-api-version"
         const version = Option.fromNullable(response.headers[header]).pipe(Option.filter((value) => value !== ""))
-        const body = yield* Request.bytes(call, response, maxBody).pipe(
+        const body = yield* Exchange.bytes(client, call, response, maxBody).pipe(
           Effect.map((bytes) => new TextDecoder().decode(bytes)),
           Effect.catchIf(
             (error) => error.reason === "TooLarge",
@@ -80,7 +81,7 @@ export const ping = (
 // internal
 
 /** What tells that this is no registry; a JSON answer without the header is taken for one. */
-const strangeness = (response: Request.Response, version: Option.Option<string>, body: string): string | undefined => {
+const strangeness = (response: Exchange.Response, version: Option.Option<string>, body: string): string | undefined => {
   if (response.status === 404) return "there is nothing at /v2/"
   if (Option.exists(version, (value) => value.startsWith("registry/2"))) return undefined
   if (Option.isSome(version)) return `its API version is ${version.value.slice(0, 100)}`

@@ -7,9 +7,9 @@ import type { Digest } from "./model/Digest.js"
 import * as ManifestModel from "./model/Manifest.js"
 import * as Reference from "./model/Reference.js"
 import * as Blob from "./Registry/Blob.js"
+import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
 import * as Manifest from "./Registry/Manifest.js"
-import * as Request from "./Registry/Request.js"
 import * as Upload from "./Registry/Upload.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import { RegistryError } from "./RegistryError.js"
@@ -37,7 +37,7 @@ export const image = (
 ): ImageSource<RegistryError | ValidationError, Environment> => ({
   name: typeof reference === "string" ? reference : Reference.format(reference),
   open: Effect.gen(function* () {
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull")
     const identifier = Reference.identifier(parsed)
     // The engine asks for the root's bytes again, and its digest vouches for them.
     const held = new Map<Digest, Uint8Array>()
@@ -48,7 +48,7 @@ export const image = (
         const tag = Option.isNone(parsed.digest) ? Option.some(identifier) : parsed.tag
         const names: ReadonlyArray<ImageName> = Option.isNone(tag)
           ? []
-          : [{ repository: Option.some(Request.nameOf(client, repository)), tag }]
+          : [{ repository: Option.some(Client.nameOf(client, repository)), tag }]
         return [{ root: { _tag: "Manifest" as const, descriptor }, names, missingPlatforms: [] }]
       }),
       manifest: ({ digest, mediaType, size }) =>
@@ -82,7 +82,7 @@ export const repository = (
 ): ImageTarget<RegistryError | ValidationError, Environment> => ({
   name: typeof reference === "string" ? reference : Reference.format(reference),
   open: Effect.gen(function* () {
-    const { client, repository } = yield* connect(reference, Reference.parseRepository)
+    const { client, repository } = yield* connect(reference, Reference.parseRepository, "pull", "push")
     return {
       hasManifest: ({ digest, size }) =>
         Effect.map(
@@ -97,7 +97,7 @@ export const repository = (
           const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
           // A tag would take any bytes, whatever digest they were said to have.
           const { digest, mediaType } = descriptor
-          yield* ManifestModel.decode(bytes, { subject: Request.nameOf(client, repository), mediaType, digest })
+          yield* ManifestModel.decode(bytes, { subject: Client.nameOf(client, repository), mediaType, digest })
           yield* Effect.forEach(
             tags.length === 0 ? [digest] : tags,
             (identifier) => Manifest.tag(client, repository, identifier, descriptor, bytes),

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Reference from "./model/Reference.js"
 import { ValidationError } from "./ValidationError.js"
 
@@ -41,8 +41,10 @@ export interface Options {
   /** Blobs in flight. Default 5. */
   readonly concurrency?: number | undefined
   readonly retry?: RetryOptions | undefined
-  /** Longest wait for the headers of an answer, from the last byte of the request on. Default 15 minutes for uploads, 60 seconds else. */
+  /** Longest wait for the headers of an answer, from the last byte of the request on. Default 15 minutes for uploads, `stallTimeout` else. */
   readonly responseTimeout?: Duration.DurationInput | undefined
+  /** Silence that ends a transfer while bytes are due; slow but moving is never cut. Default 60 seconds. */
+  readonly stallTimeout?: Duration.DurationInput | undefined
   /** Bytes of a chunk where an upload goes in chunks. Default 16 MiB, at least 5 MiB. */
   readonly chunkSize?: number | undefined
   /** A further say on every URL that a registry hands out; `false` refuses it. Default: none. */
@@ -64,6 +66,7 @@ export interface Service {
     readonly budget: Duration.Duration
   }
   readonly responseTimeout: Option.Option<Duration.Duration>
+  readonly stallTimeout: Duration.Duration
   readonly chunkSize: number
   readonly allowUrl: (url: URL) => boolean
   readonly usesTls: (host: string) => boolean
@@ -86,6 +89,7 @@ export const make = (options: Options = {}): Service => ({
     budget: Duration.decode(options.retry?.budget ?? "30 seconds")
   },
   responseTimeout: Option.map(Option.fromNullable(options.responseTimeout), Duration.decode),
+  stallTimeout: Duration.decode(options.stallTimeout ?? "60 seconds"),
   chunkSize: Math.max(minChunkSize, options.chunkSize ?? 16 * 1024 * 1024),
   allowUrl: options.allowUrl ?? (() => true),
   usesTls: options.usesTls ?? (() => false),
@@ -127,6 +131,15 @@ export const endpoint = (config: Service, host: Option.Option<string>): Effect.E
         : !config.usesTls(name) && isLoopback(name))
     return { host: name, origin: `${plain ? "http" : "https"}://${name}` }
   })
+
+/** The headers that go to this host alone. */
+export const headersOf = (config: Service, host: string): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(config.hosts[host]?.headers ?? {}).map(([name, value]) => [
+      name.toLowerCase(),
+      typeof value === "string" ? value : Redacted.value(value)
+    ])
+  )
 
 /** Whether a `url` is configured. */
 export const hasRegistry = (config: Service): boolean => Option.isSome(config.url)

@@ -36,7 +36,7 @@ export const tag = (
 ): Effect.Effect<TagResult, RegistryError | ValidationError, HttpClient.HttpClient | RegistryConfig> =>
   Effect.gen(function* () {
     const wanted = yield* Effect.forEach(typeof tags === "string" ? [tags] : tags, (text) => Reference.parseTag(text))
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse)
+    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull", "push")
     const { bytes, descriptor } = yield* Manifest.get(client, repository, Reference.identifier(parsed))
     yield* Effect.forEach(wanted, (name) => Manifest.tag(client, repository, name, descriptor, bytes), {
       discard: true

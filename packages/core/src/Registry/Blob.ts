@@ -9,7 +9,9 @@ import type { BlobSink, RemoteContent } from "../ImageStore.js"
 import * as Digest from "../model/Digest.js"
 import * as Progress from "../Progress.js"
 import type { RegistryError } from "../RegistryError.js"
+import * as Client from "./Client.js"
 import * as Deadline from "./Deadline.js"
+import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
 import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
@@ -19,7 +21,7 @@ const maxBuffered = 1024 * 1024
 
 /** Whether it is there, and its size where the registry tells. A registry without HEAD knows nothing. */
 export const head = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest
 ): Effect.Effect<Option.Option<{ readonly size: Option.Option<number> }>, RegistryError> => {
@@ -41,7 +43,7 @@ export const head = (
 
 /** Whether it can be read, also from a registry without HEAD. */
 export const exists = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest
 ): Effect.Effect<boolean, RegistryError> =>
@@ -63,7 +65,7 @@ export const exists = (
 
 /** A blob described; nothing is read before `stream` or `save` run. */
 export const remote = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest,
   size: number
@@ -79,7 +81,7 @@ export const remote = (
 
 /** The whole blob, verified; read again after a fault. For configs: more than `limit` bytes fail with `TooLarge`. */
 export const bytes = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest,
   size: Option.Option<number>,
@@ -89,7 +91,7 @@ export const bytes = (
   return Retry.exchange(client, call, (response) =>
     Effect.gen(function* () {
       yield* checkLength(call, response, size)
-      const read = yield* Request.bytes(call, response, limit)
+      const read = yield* Exchange.bytes(client, call, response, limit)
       const hash = (yield* Hasher.Hasher).make(Digest.algorithm(digest))
       hash.update(read)
       yield* verify(call, { digest, size }, { digest: hash.digest(), size: read.length })
@@ -103,7 +105,7 @@ export const bytes = (
  * `SizeMismatch` where they are not those of the digest.
  */
 export const stream = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest,
   size: Option.Option<number>
@@ -112,6 +114,7 @@ export const stream = (
     return Stream.fromEffect(bytes(client, repository, digest, size, maxBuffered))
   }
   const call = callOf(client, repository, digest, "get blob", "GET")
+  const { stallTimeout } = client.config
   return Stream.unwrap(
     Effect.gen(function* () {
       const hash = (yield* Hasher.Hasher).make(Digest.algorithm(digest))
@@ -123,8 +126,8 @@ export const stream = (
           const response = yield* Request.send(client, call)
           yield* checkLength(call, response, size)
           let skip = emitted
-          return Request.body(call, response).pipe(
-            Stream.timeoutFail(() => Request.silent(call)(Deadline.stallTimeout), Deadline.stallTimeout),
+          return Exchange.body(call, response).pipe(
+            Stream.timeoutFail(() => Exchange.silent(call)(stallTimeout), stallTimeout),
             Stream.map((chunk) => {
               const fresh = chunk.subarray(Math.min(skip, chunk.length))
               skip -= chunk.length - fresh.length
@@ -165,7 +168,7 @@ export const stream = (
 
 /** Through the transport into the sink, from the start after every fault. */
 const save = <E, R>(
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest,
   size: number,
@@ -201,8 +204,8 @@ const save = <E, R>(
             )
           ),
         meter,
-        { total: Number.POSITIVE_INFINITY, answer: Deadline.stallTimeout },
-        Request.silent(call)
+        Deadline.ofBody(client.config.stallTimeout),
+        Exchange.silent(call)
       )
       if (received.size < size) {
         const detail = `the body ended after ${received.size} of ${size} bytes`
@@ -222,19 +225,19 @@ const isResponseError = (error: unknown): error is HttpClientError.ResponseError
   "response" in error
 
 const callOf = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   digest: Digest.Digest,
   verb: string,
   method: "GET" | "HEAD"
-): Request.Call => ({
-  operation: `${verb} ${Request.nameOf(client, repository)}@${digest}`,
+): Exchange.Call => ({
+  operation: `${verb} ${Client.nameOf(client, repository)}@${digest}`,
   method,
-  url: Request.urlOf(client, `${repository}/blobs/${digest}`),
+  url: Client.urlOf(client, `${repository}/blobs/${digest}`),
   accept: [200]
 })
 
-const checkLength = (call: Request.Call, { headers, status }: Request.Response, size: Option.Option<number>) => {
+const checkLength = (call: Exchange.Call, { headers, status }: Exchange.Response, size: Option.Option<number>) => {
   const length = headers["content-length"]
   if (length === undefined || Option.isNone(size) || Number(length) === size.value) return Effect.void
   const detail = `expected ${size.value} bytes, the registry has ${length}`
@@ -242,7 +245,7 @@ const checkLength = (call: Request.Call, { headers, status }: Request.Response, 
 }
 
 const verify = (
-  call: Request.Call,
+  call: Exchange.Call,
   expected: { readonly digest: Digest.Digest; readonly size: Option.Option<number> },
   received: { readonly digest: Digest.Digest; readonly size: number }
 ): Effect.Effect<void, RegistryError> => {

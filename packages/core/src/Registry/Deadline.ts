@@ -3,12 +3,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** Silence that ends a transfer while bytes are due. */
-export const stallTimeout = Duration.seconds(60)
 /** From the last byte of an upload to its answer: a registry hashes and moves it then. */
 export const uploadAnswerTimeout = Duration.minutes(15)
-/** For the headers of any other answer. */
-export const answerTimeout = Duration.seconds(60)
 
 /** Counts the bytes of one transfer and remembers when the last ones passed. */
 export interface Meter {
@@ -34,7 +30,12 @@ export interface Limits {
   /** Bytes that are due; once they have passed, `answer` counts instead of `stall`. */
   readonly total: number
   readonly answer: Duration.Duration
+  /** Silence that ends a transfer while bytes are due. */
+  readonly stall: Duration.Duration
 }
+
+/** Of a body that is read to its end. */
+export const ofBody = (stall: Duration.Duration): Limits => ({ total: Number.POSITIVE_INFINITY, answer: stall, stall })
 
 /** Fails with `onSilence` where nothing moves for too long. */
 export const guard = <A, E, R, E2>(
@@ -45,7 +46,7 @@ export const guard = <A, E, R, E2>(
 ): Effect.Effect<A, E | E2, R> => {
   const watch: Effect.Effect<never, E2> = Effect.gen(function* () {
     while (true) {
-      const limit = meter.bytes() >= limits.total ? limits.answer : stallTimeout
+      const limit = meter.bytes() >= limits.total ? limits.answer : limits.stall
       const left = meter.lastAt() + Duration.toMillis(limit) - (yield* Clock.currentTimeMillis)
       if (left <= 0) return yield* Effect.fail(onSilence(limit))
       yield* Effect.sleep(Duration.min(Duration.millis(left), limits.answer))

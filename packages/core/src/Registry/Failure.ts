@@ -35,11 +35,15 @@ export const make = (subject: Subject, reason: Reason, details: Details = {}): R
     cause: details.cause
   })
 
+/** The same error with another hint. */
+export const withHint = (error: RegistryError, hint: string): RegistryError => new RegistryError({ ...error, hint })
+
 /** The error of a request that got no answer, or of an answer that broke off. */
 export const fromClient = (subject: Subject, error: HttpClientError.HttpClientError): RegistryError => {
-  const cause = error.cause ?? error
+  // Not the error itself: it carries the request, with its headers.
+  const cause = error.cause ?? new Error(error.description ?? error.reason)
   if (error._tag === "RequestError" && error.reason !== "Transport") {
-    return make(subject, "Protocol", { detail: error.description ?? error.message, cause })
+    return make(subject, "Protocol", { detail: error.description ?? error.reason, cause })
   }
   const status = error._tag === "ResponseError" ? error.response.status : undefined
   if (error._tag === "ResponseError" && error.description?.startsWith("more than ") === true) {
@@ -137,8 +141,6 @@ const reasonOf = (status: number, codes: ReadonlyArray<OciErrorCode>): Reason =>
 }
 
 const hintOf = (reason: Reason, status: number, codes: ReadonlyArray<OciErrorCode>): string | undefined => {
-  if (reason === "Unauthorized")
-    return "the registry does not serve this anonymously; check the name, and who may read it"
   if (reason === "RateLimited") return "try again later, or with less concurrency"
   if (codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN")) {
     return "the registry lacks a blob or manifest that this one names; it may have been deleted in the meantime"

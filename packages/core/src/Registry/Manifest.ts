@@ -9,6 +9,8 @@ import * as Manifest from "../model/Manifest.js"
 import * as MediaType from "../model/MediaType.js"
 import type { RegistryError } from "../RegistryError.js"
 import type { ValidationError } from "../ValidationError.js"
+import * as Client from "./Client.js"
+import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
 import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
@@ -18,7 +20,7 @@ import * as Retry from "./Retry.js"
  * fetched again at most twice.
  */
 export const get = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   identifier: string,
   expected: { readonly mediaType?: string | undefined; readonly size?: number | undefined } = {}
@@ -37,7 +39,7 @@ export const get = (
             const detail = "a web page came instead of a manifest"
             return yield* Effect.fail(Failure.make(call, "NotARegistry", { status: response.status, detail }))
           }
-          const bytes = yield* Request.bytes(call, response, Manifest.maxSize)
+          const bytes = yield* Exchange.bytes(client, call, response, Manifest.maxSize)
           yield* verify(call, bytes, asked, response.headers["docker-content-digest"], expected.size)
           return yield* Manifest.decode(bytes, {
             subject: subjectOf(client, repository, identifier),
@@ -56,7 +58,7 @@ export const get = (
 
 /** What the registry has under a tag or digest, without its bytes where possible. */
 export const head = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   identifier: string
 ): Effect.Effect<Option.Option<Descriptor>, RegistryError | ValidationError> => {
@@ -81,13 +83,13 @@ export const head = (
 
 /** Writes the bytes under a tag or digest. */
 export const put = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   identifier: string,
   descriptor: Descriptor,
   bytes: Uint8Array
 ): Effect.Effect<void, RegistryError> => {
-  const call: Request.Call = {
+  const call: Exchange.Call = {
     ...callOf(client, repository, identifier, "put manifest", "PUT"),
     headers: { "content-type": descriptor.mediaType },
     body: HttpBody.uint8Array(bytes, descriptor.mediaType),
@@ -95,7 +97,7 @@ export const put = (
   }
   return Retry.exchange(client, call, (response) =>
     Effect.gen(function* () {
-      yield* Request.drain(response)
+      yield* Exchange.drain(response)
       yield* verify(call, bytes, undefined, response.headers["docker-content-digest"], undefined)
     })
   )
@@ -103,7 +105,7 @@ export const put = (
 
 /** Puts it under the tag, unless the tag has it already: tags may be immutable. */
 export const tag = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   name: string,
   descriptor: Descriptor,
@@ -120,18 +122,18 @@ export const tag = (
 
 /** Deletes by tag or digest; the status is the caller's to judge: 202 done, 404 gone, 400 and 405 refused. */
 export const remove = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   identifier: string,
   accept: ReadonlyArray<number>
 ): Effect.Effect<number, RegistryError> => {
   const call = { ...callOf(client, repository, identifier, "delete", "DELETE"), accept }
-  return Retry.exchange(client, call, (response) => Effect.as(Request.drain(response), response.status))
+  return Retry.exchange(client, call, (response) => Effect.as(Exchange.drain(response), response.status))
 }
 
 /** `host/repository:tag` or `host/repository@digest`. */
-export const subjectOf = (client: Request.Client, repository: string, identifier: string): string =>
-  `${Request.nameOf(client, repository)}${Digest.is(identifier) ? "@" : ":"}${identifier}`
+export const subjectOf = (client: Client.Client, repository: string, identifier: string): string =>
+  `${Client.nameOf(client, repository)}${Digest.is(identifier) ? "@" : ":"}${identifier}`
 
 export const isNotFound = (error: RegistryError | ValidationError): error is RegistryError =>
   error._tag === "RegistryError" && error.reason === "NotFound"
@@ -141,22 +143,22 @@ export const isNotFound = (error: RegistryError | ValidationError): error is Reg
 const accept = [...MediaType.manifestAccept, "*/*;q=0.1"].join(", ")
 
 const callOf = (
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   identifier: string,
   verb: string,
   method: "GET" | "HEAD" | "PUT" | "DELETE"
-): Request.Call => ({
+): Exchange.Call => ({
   operation: `${verb} ${subjectOf(client, repository, identifier)}`,
   method,
-  url: Request.urlOf(client, `${repository}/manifests/${identifier}`),
+  url: Client.urlOf(client, `${repository}/manifests/${identifier}`),
   headers: method === "GET" || method === "HEAD" ? { accept } : {},
   accept: [200]
 })
 
 /** The bytes against the digest asked for, the one the registry names, and the size of the descriptor that led here. */
 const verify = (
-  call: Request.Call,
+  call: Exchange.Call,
   bytes: Uint8Array,
   asked: Digest.Digest | undefined,
   named: string | undefined,

@@ -8,8 +8,9 @@ import * as Stream from "effect/Stream"
 import * as Json from "../model/Json.js"
 import * as Progress from "../Progress.js"
 import type { RegistryError } from "../RegistryError.js"
+import * as Client from "./Client.js"
+import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
-import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
 
 /** A registry without paging answers with everything it has; one without end would fill our memory. */
@@ -24,7 +25,7 @@ export const maxPageSize = 1000
  * would begin anew.
  */
 export const names = (
-  client: Request.Client,
+  client: Client.Client,
   operation: string,
   path: string,
   field: "tags" | "repositories",
@@ -33,7 +34,7 @@ export const names = (
   Stream.suspend(() => {
     const seen = new Set<string>()
     const n = Math.max(1, Math.min(maxPageSize, Math.floor(pageSize)))
-    return Stream.paginateChunkEffect(Request.urlOf(client, `${path}?n=${n}`), (url) =>
+    return Stream.paginateChunkEffect(Client.urlOf(client, `${path}?n=${n}`), (url) =>
       Effect.gen(function* () {
         seen.add(url)
         const { items, next } = yield* page(client, operation, url, field)
@@ -69,7 +70,7 @@ export const nextLink = (header: string | undefined): Option.Option<string> => {
 const List = Schema.NullOr(Schema.Array(Schema.String))
 const Body = { tags: Schema.Struct({ tags: List }), repositories: Schema.Struct({ repositories: List }) }
 
-const callOf = (operation: string, url: string): Request.Call => ({
+const callOf = (operation: string, url: string): Exchange.Call => ({
   operation,
   method: "GET",
   url,
@@ -77,22 +78,22 @@ const callOf = (operation: string, url: string): Request.Call => ({
   accept: [200]
 })
 
-const page = (client: Request.Client, operation: string, url: string, field: "tags" | "repositories") => {
+const page = (client: Client.Client, operation: string, url: string, field: "tags" | "repositories") => {
   const call = callOf(operation, url)
   return Retry.exchange(client, call, (response) =>
     Effect.gen(function* () {
-      const bytes = yield* Request.bytes(call, response, maxPage)
+      const bytes = yield* Exchange.bytes(client, call, response, maxPage)
       const items = yield* decode(call, bytes, field)
       const link = nextLink(response.headers.link)
       if (Option.isNone(link)) return { items, next: Option.none<string>() }
-      const next = yield* Request.judge(client, { ...call, url: response.url }, link.value, "link")
+      const next = yield* Exchange.judge(client, { ...call, url: response.url }, link.value, "link")
       return { items, next: Option.some(next.href) }
     })
   )
 }
 
 const decode = (
-  call: Request.Call,
+  call: Exchange.Call,
   bytes: Uint8Array,
   field: "tags" | "repositories"
 ): Effect.Effect<ReadonlyArray<string>, RegistryError> => {

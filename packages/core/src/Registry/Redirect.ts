@@ -8,8 +8,8 @@ import * as Option from "effect/Option"
 /** Redirects followed for one request; a loop would never end. */
 export const maxRedirects = 10
 
-/** Where a URL stood: a `Location` of an upload, the target of a redirect, or a `Link` to the next page. */
-export type Kind = "location" | "redirect" | "link"
+/** Where a URL stood: a `Location` of an upload, the target of a redirect, a `Link` to the next page, or the token server. */
+export type Kind = "location" | "redirect" | "link" | "realm"
 
 export interface Rules {
   /** `https://registry.example:5000` */

@@ -6,6 +6,8 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Progress from "../Progress.js"
 import { RegistryError } from "../RegistryError.js"
+import type * as Client from "./Client.js"
+import type * as Exchange from "./Exchange.js"
 import * as Request from "./Request.js"
 
 /** A host that refuses an operation's first request is more likely misspelt than restarting. */
@@ -20,7 +22,7 @@ export const maxRetryAfter = Duration.minutes(5)
  * are tried again although they are no fault of the network: at once, and at most twice.
  */
 export const retry = <A, E, R>(
-  client: Request.Client,
+  client: Client.Client,
   operation: string,
   attempt: (number: number) => Effect.Effect<A, E | RegistryError, R>,
   restart: (error: E | RegistryError) => boolean = isWrongContent
@@ -41,15 +43,15 @@ export const retry = <A, E, R>(
 
 /** Sends a call and works with its answer; both are tried again together. */
 export const exchange = <A, E, R>(
-  client: Request.Client,
-  call: Request.Call,
-  use: (response: Request.Response) => Effect.Effect<A, E | RegistryError, R>
+  client: Client.Client,
+  call: Exchange.Call,
+  use: (response: Exchange.Response) => Effect.Effect<A, E | RegistryError, R>
 ): Effect.Effect<A, E | RegistryError, Exclude<R, Scope.Scope>> =>
   retry(client, call.operation, () => Effect.scoped(Effect.flatMap(Request.send(client, call), use)))
 
 /** After `failures` failed attempts: waits and succeeds where another one is due, fails with the error where not. */
 export const again = (
-  client: Request.Client,
+  client: Client.Client,
   operation: string,
   error: RegistryError,
   failures: number
@@ -77,7 +79,10 @@ export const again = (
     if (asked <= wait) state.waited += wait
     const pauseFor = Math.max(wait, asked)
     const now = yield* Clock.currentTimeMillis
-    if (error.reason === "RateLimited") state.notBefore = Math.max(state.notBefore, now + pauseFor)
+    if (error.reason === "RateLimited") {
+      state.notBefore = Math.max(state.notBefore, now + pauseFor)
+      state.gate.narrow()
+    }
     yield* announce(operation, failures, error.message)
     yield* Effect.sleep(Duration.millis(pauseFor))
   })
@@ -104,11 +109,11 @@ const isWrongContent = (error: unknown): boolean =>
   error.codes.length === 0 &&
   (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
 
-const isGivenUp = (client: Request.Client, error: unknown): boolean =>
+const isGivenUp = (client: Client.Client, error: unknown): boolean =>
   error instanceof RegistryError && client.state.givenUp.has(error)
 
 /** Waits where the registry asked everybody to slow down. */
-const pause = (client: Request.Client): Effect.Effect<void> =>
+const pause = (client: Client.Client): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     client.state.notBefore > now ? Effect.sleep(Duration.millis(client.state.notBefore - now)) : Effect.void
   )

@@ -17,7 +17,9 @@ import * as MediaType from "../model/MediaType.js"
 import type { RegistryError } from "../RegistryError.js"
 import { ValidationError } from "../ValidationError.js"
 import * as Blob from "./Blob.js"
+import * as Client from "./Client.js"
 import * as Deadline from "./Deadline.js"
+import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
 import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
@@ -27,7 +29,7 @@ export const maxChunkSize = 64 * 1024 * 1024
 
 /** What is to be moved where. */
 export interface Job<E, R> {
-  readonly client: Request.Client
+  readonly client: Client.Client
   readonly repository: string
   /** The result, where it is known before the content was read. */
   readonly known: Descriptor | undefined
@@ -57,7 +59,7 @@ export type Fault<E> = RegistryError | SourceFailure<E | ValidationError>
 export const nameOf = <E, R>({ client, known, content, repository }: Job<E, R>): string => {
   const digest = content._tag === "Compressed" ? content.diffId : known?.digest
   const what = content._tag === "Compressed" ? "layer" : "blob"
-  return `${what} ${digest ?? "of unknown digest"} to ${Request.nameOf(client, repository)}`
+  return `${what} ${digest ?? "of unknown digest"} to ${Client.nameOf(client, repository)}`
 }
 
 /** Sends the content and closes the session; returns what the registry has now. */
@@ -95,7 +97,7 @@ const putWhole = <E, R>(
   transport: BlobTransport.Service,
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> => {
-  const call: Request.Call = {
+  const call: Exchange.Call = {
     operation: `upload ${nameOf(blob)}`,
     method: "PUT",
     url: withDigest(session.location, known.digest),
@@ -116,7 +118,7 @@ const patchWhole = <E, R>(
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> =>
   Effect.gen(function* () {
-    const call: Request.Call = {
+    const call: Exchange.Call = {
       operation: `upload ${nameOf(blob)}`,
       method: "PATCH",
       url: session.location.href,
@@ -125,7 +127,7 @@ const patchWhole = <E, R>(
     }
     const plainSize = blob.content._tag === "Compressed" ? sizeOf(blob.content.plain) : 0
     const { body, response } = yield* sendStream(blob, call, plainSize, transport, count, (response) =>
-      Effect.as(Request.drain(response), response)
+      Effect.as(Exchange.drain(response), response)
     )
     const result = yield* checkResult(blob, call, body.compressed())
     yield* advance(blob.client, session, call, response, result.size)
@@ -136,11 +138,11 @@ const patchWhole = <E, R>(
 /** The content's own error comes first where a request failed because its body did. */
 const sendStream = <E, R, A>(
   blob: Job<E, R>,
-  call: Request.Call,
+  call: Exchange.Call,
   total: number,
   transport: BlobTransport.Service,
   count: (bytes: number) => void,
-  use: (response: Request.Response) => Effect.Effect<A, RegistryError>
+  use: (response: Exchange.Response) => Effect.Effect<A, RegistryError>
 ) =>
   Effect.gen(function* () {
     const meter = yield* Deadline.makeMeter
@@ -175,7 +177,7 @@ const sendPieces = <E, R>(
     const piece = new Uint8Array(capacity)
     let filled = 0
     let offset = 0
-    const call = (method: "PATCH" | "PUT", url: string, headers: Record<string, string>): Request.Call => ({
+    const call = (method: "PATCH" | "PUT", url: string, headers: Record<string, string>): Exchange.Call => ({
       operation: `upload ${nameOf(blob)}`,
       method,
       url,
@@ -188,7 +190,7 @@ const sendPieces = <E, R>(
       return sendBytes(client, request, piece.subarray(0, filled), (response) => {
         offset += filled
         filled = 0
-        return Effect.zipRight(Request.drain(response), advance(client, session, request, response, offset))
+        return Effect.zipRight(Exchange.drain(response), advance(client, session, request, response, offset))
       })
     })
     yield* Stream.runForEach(
@@ -231,10 +233,10 @@ const tooLong = <E, R>({ known }: Job<E, R>) =>
   )
 
 const sendBytes = <A>(
-  client: Request.Client,
-  call: Request.Call,
+  client: Client.Client,
+  call: Exchange.Call,
   bytes: Uint8Array,
-  use: (response: Request.Response) => Effect.Effect<A, RegistryError>
+  use: (response: Exchange.Response) => Effect.Effect<A, RegistryError>
 ): Effect.Effect<A, RegistryError> =>
   Effect.flatMap(Deadline.makeMeter, (meter) =>
     Effect.scoped(
@@ -251,16 +253,16 @@ const sendBytes = <A>(
 
 /** After a PATCH whose answer was read: the session may have moved, and the registry must have got what was sent. */
 const advance = (
-  client: Request.Client,
+  client: Client.Client,
   session: Session,
-  call: Request.Call,
-  response: Request.Response,
+  call: Exchange.Call,
+  response: Exchange.Response,
   sent: number
 ): Effect.Effect<void, RegistryError> =>
   Effect.gen(function* () {
     const { location, range } = response.headers
     if (location !== undefined) {
-      session.location = yield* Request.judge(client, { ...call, url: response.url }, location, "location")
+      session.location = yield* Exchange.judge(client, { ...call, url: response.url }, location, "location")
     }
     const end = range === undefined ? undefined : /^(?:bytes=)?0-(\d+)$/.exec(range.trim())?.[1]
     // `0-0` stands for nothing as well as for one byte.
@@ -274,7 +276,7 @@ const advance = (
 /** The closing PUT. Its answer may get lost: then the blob is looked for before it is sent again. */
 const finish = <E, R>(blob: Job<E, R>, session: Session, digest: Digest.Digest): Effect.Effect<void, RegistryError> => {
   const { client, repository } = blob
-  const call: Request.Call = {
+  const call: Exchange.Call = {
     operation: `finish upload of ${nameOf(blob)}`,
     method: "PUT",
     url: withDigest(session.location, digest),
@@ -293,9 +295,9 @@ const finish = <E, R>(blob: Job<E, R>, session: Session, digest: Digest.Digest):
   )
 }
 
-const checkPut = (call: Request.Call, response: Request.Response, digest: Digest.Digest) =>
+const checkPut = (call: Exchange.Call, response: Exchange.Response, digest: Digest.Digest) =>
   Effect.gen(function* () {
-    yield* Request.drain(response)
+    yield* Exchange.drain(response)
     const stored = Either.getOrUndefined(Digest.parse(response.headers["docker-content-digest"] ?? ""))
     if (stored !== undefined && Digest.algorithm(stored) === Digest.algorithm(digest) && stored !== digest) {
       const detail = `sent ${digest}, the registry stored ${stored}`
@@ -306,7 +308,7 @@ const checkPut = (call: Request.Call, response: Request.Response, digest: Digest
 /** Of a layer compressed on the way: what went out, if it was made of what the image's config names. */
 const checkResult = <E, R>(
   { content, client, repository }: Job<E, R>,
-  call: Request.Call,
+  call: Exchange.Call,
   result: Option.Option<Compressor.Result>
 ): Effect.Effect<Compressor.Result, RegistryError | SourceFailure<ValidationError>> => {
   // An answer that came before the body was read to its end.
@@ -314,7 +316,7 @@ const checkResult = <E, R>(
     return Effect.fail(Failure.make(call, "Protocol", { detail: "the registry answered before it had everything" }))
   }
   if (content._tag === "Compressed" && result.value.diffId !== content.diffId) {
-    const subject = `layer ${content.diffId} for ${Request.nameOf(client, repository)}`
+    const subject = `layer ${content.diffId} for ${Client.nameOf(client, repository)}`
     const message = `its bytes are ${result.value.diffId}, not what the image's config says`
     return Effect.fail(new SourceFailure(ValidationError.of("LayerMismatch", subject, message)))
   }

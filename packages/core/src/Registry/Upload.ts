@@ -15,9 +15,12 @@ import * as Progress from "../Progress.js"
 import { RegistryError } from "../RegistryError.js"
 import { ValidationError } from "../ValidationError.js"
 import * as Blob from "./Blob.js"
+import * as Client from "./Client.js"
+import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
 import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
+import * as Scopes from "./Scopes.js"
 import {
   type Fault,
   isLostBytes,
@@ -32,7 +35,7 @@ import {
 
 /** Makes the blob present in the repository and says how that came about. */
 export const upload = <E, R>(
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   write: BlobWrite<E, R>
 ): Effect.Effect<BlobWritten, RegistryError | ValidationError | E, R> =>
@@ -56,7 +59,7 @@ export const upload = <E, R>(
 
 // internal
 
-const isThere = (client: Request.Client, repository: string, { digest, size }: Descriptor) =>
+const isThere = (client: Client.Client, repository: string, { digest, size }: Descriptor) =>
   Effect.map(
     Blob.head(client, repository, digest),
     Option.exists((found) => Option.match(found.size, { onNone: () => true, onSome: (there) => there === size }))
@@ -64,7 +67,7 @@ const isThere = (client: Request.Client, repository: string, { digest, size }: D
 
 /** docker-registry takes any size that a manifest claims, so sizes are ours to check. */
 const checkSize = <E, R>(
-  client: Request.Client,
+  client: Client.Client,
   repository: string,
   { digest, size }: Descriptor,
   content: BlobContent<E, R>
@@ -72,7 +75,7 @@ const checkSize = <E, R>(
   if (content._tag === "Compressed") return Effect.void
   const actual = sizeOf(content)
   if (actual === size) return Effect.void
-  const subject = `${Request.nameOf(client, repository)}@${digest}`
+  const subject = `${Client.nameOf(client, repository)}@${digest}`
   const message = `the content has ${actual} bytes, its descriptor says ${size}`
   return Effect.fail(ValidationError.of("DigestMismatch", subject, message))
 }
@@ -89,7 +92,7 @@ const mount = <E, R>(
   from: string
 ): Effect.Effect<Option.Option<"Mounted" | Session>, RegistryError> => {
   const query = `?mount=${encodeURIComponent(known.digest)}&from=${encodeURIComponent(from)}`
-  const call = { ...startCall(blob, query), accept: [201, 202] }
+  const call = { ...startCall(blob, query), accept: [201, 202], scopes: [Scopes.repository(from, "pull")] }
   return Retry.exchange(blob.client, call, (response) =>
     Effect.gen(function* () {
       if (response.status === 201) return Option.some("Mounted" as const)
@@ -103,21 +106,21 @@ const start = <E, R>(blob: Job<E, R>): Effect.Effect<Session, RegistryError> => 
   return Retry.exchange(blob.client, call, (response) => sessionOf(blob.client, call, response))
 }
 
-const startCall = <E, R>(blob: Job<E, R>, query: string): Request.Call => ({
+const startCall = <E, R>(blob: Job<E, R>, query: string): Exchange.Call => ({
   operation: `start upload of ${nameOf(blob)}`,
   method: "POST",
-  url: Request.urlOf(blob.client, `${blob.repository}/blobs/uploads/${query}`),
+  url: Client.urlOf(blob.client, `${blob.repository}/blobs/uploads/${query}`),
   accept: [202]
 })
 
-const sessionOf = (client: Request.Client, call: Request.Call, response: Request.Response) =>
+const sessionOf = (client: Client.Client, call: Exchange.Call, response: Exchange.Response) =>
   Effect.gen(function* () {
     const { location } = response.headers
     if (location === undefined) {
       return yield* Effect.fail(Failure.make(call, "Protocol", { status: response.status, detail: "no Location came" }))
     }
-    yield* Request.drain(response)
-    const url = yield* Request.judge(client, { ...call, url: response.url }, location, "location")
+    yield* Exchange.drain(response)
+    const url = yield* Exchange.judge(client, { ...call, url: response.url }, location, "location")
     const min = Number(response.headers["oci-chunk-min-length"] ?? "0")
     const session: Session = {
       location: url,
@@ -206,14 +209,14 @@ const checkSource = <E, R>({ content, known }: Job<E, R>): Effect.Effect<void, S
   })
 
 /** Errors are ignored: the registry drops a forgotten session by itself, only later. */
-const cancel = (client: Request.Client, session: Session): Effect.Effect<void> => {
-  const call: Request.Call = {
+const cancel = (client: Client.Client, session: Session): Effect.Effect<void> => {
+  const call: Exchange.Call = {
     operation: "cancel upload",
     method: "DELETE",
     url: session.location.href,
     accept: [200, 202, 204, 404]
   }
-  return Effect.scoped(Effect.flatMap(Request.send(client, call), Request.drain)).pipe(
+  return Effect.scoped(Effect.flatMap(Request.send(client, call), Exchange.drain)).pipe(
     Effect.interruptible,
     Effect.timeoutOption("2 seconds"),
     Effect.catchAll(() => Effect.void),

@@ -5,10 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Blob from "../../src/Registry/Blob.js"
-import * as Request from "../../src/Registry/Request.js"
+import * as Client from "../../src/Registry/Client.js"
+import * as Exchange from "../../src/Registry/Exchange.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
-const client = Request.client({ host: "r.example", origin: "http://r.example" })
+const client = Client.make({ host: "r.example", origin: "http://r.example" }, { repository: Option.none(), scopes: [] })
 const small = Scripted.utf8("hello blob")
 const large = Uint8Array.from({ length: 1_500_000 }, (_, index) => index % 251)
 const flipped = (bytes: Uint8Array) => Uint8Array.from(bytes, (byte, index) => (index === 3 ? byte ^ 1 : byte))
@@ -16,7 +17,7 @@ const flipped = (bytes: Uint8Array) => Uint8Array.from(bytes, (byte, index) => (
 const collect = (bytes: Uint8Array, size: Option.Option<number> = Option.some(bytes.length)) =>
   Effect.flatMap(client, (client) => Stream.runCollect(Blob.stream(client, "a", Digest.fromBytes(bytes), size))).pipe(
     Effect.map((chunks) =>
-      Request.concat(
+      Exchange.concat(
         Chunk.toReadonlyArray(chunks),
         Chunk.reduce(chunks, 0, (n, c) => n + c.length)
       )

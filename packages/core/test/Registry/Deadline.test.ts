@@ -8,7 +8,7 @@ import * as Deadline from "../../src/Registry/Deadline.js"
 const never = (total: number) =>
   Effect.gen(function* () {
     const meter = yield* Deadline.makeMeter
-    const limits = { total, answer: Duration.minutes(15) }
+    const limits = { total, answer: Duration.minutes(15), stall: Duration.minutes(1) }
     const fiber = yield* Effect.fork(Effect.flip(Deadline.guard(Effect.never, meter, limits, Duration.format)))
     return { meter, ended: Effect.map(Fiber.poll(fiber), (exit) => exit._tag === "Some"), result: Fiber.join(fiber) }
   })
@@ -47,7 +47,7 @@ describe("Deadline", () => {
     it.live("ends with what it watches where the caller cannot be interrupted", () =>
       Effect.gen(function* () {
         const meter = yield* Deadline.makeMeter
-        const limits = { total: 10, answer: Duration.minutes(15) }
+        const limits = { total: 10, answer: Duration.minutes(15), stall: Duration.minutes(1) }
         const guarded = Deadline.guard(Effect.succeed("done"), meter, limits, Duration.format)
         assert.strictEqual(yield* Effect.uninterruptible(guarded), "done")
       })

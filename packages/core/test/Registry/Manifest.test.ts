@@ -2,11 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Descriptor, Digest, MediaType, Manifest as Model } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Client from "../../src/Registry/Client.js"
 import * as Manifest from "../../src/Registry/Manifest.js"
-import * as Request from "../../src/Registry/Request.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
-const client = Request.client({ host: "r.example", origin: "http://r.example" })
+const client = Client.make({ host: "r.example", origin: "http://r.example" }, { repository: Option.none(), scopes: [] })
 const blob = Descriptor.make(MediaType.ociConfig, Digest.fromBytes(Scripted.utf8("{}")), 2)
 const image = Model.assemble("oci", blob, [])
 const { digest } = image.descriptor

@@ -3,13 +3,14 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Client from "../../src/Registry/Client.js"
 import * as Page from "../../src/Registry/Page.js"
-import * as Request from "../../src/Registry/Request.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
 const tags = (pageSize?: number) =>
-  Effect.flatMap(Request.client({ host: "r.example", origin: "http://r.example" }), (client) =>
-    Stream.runCollect(Page.names(client, "list tags of r.example/a", "a/tags/list", "tags", pageSize))
+  Effect.flatMap(
+    Client.make({ host: "r.example", origin: "http://r.example" }, { repository: Option.none(), scopes: [] }),
+    (client) => Stream.runCollect(Page.names(client, "list tags of r.example/a", "a/tags/list", "tags", pageSize))
   ).pipe(Effect.map(Chunk.toReadonlyArray))
 const body = (...names: ReadonlyArray<string>) => JSON.stringify({ name: "a", tags: names })
 

@@ -1,19 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
+import * as Client from "../../src/Registry/Client.js"
+import * as Exchange from "../../src/Registry/Exchange.js"
 import * as Request from "../../src/Registry/Request.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
 const origin = "http://r.example"
 const call = { operation: "get x", method: "GET", url: `${origin}/v2/x?secret=1`, accept: [200] } as const
-const send = (extra: Partial<Request.Call> = {}) =>
+const send = (extra: Partial<Exchange.Call> = {}) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const client = yield* Request.client({ host: "r.example", origin })
+      const client = yield* Client.make({ host: "r.example", origin }, { repository: Option.none(), scopes: [] })
       const response = yield* Request.send(client, { ...call, ...extra })
-      return new TextDecoder().decode(yield* Request.bytes(call, response, 1000))
+      return new TextDecoder().decode(yield* Exchange.bytes(client, call, response, 1000))
     })
   )
 
@@ -91,7 +94,7 @@ describe("Request", () => {
       const answer = { status: 200, headers: { warning: '299 - "this is \\"old\\"", 199 - "no"' } }
       const script = Scripted.inOrder([answer, answer])
       return Effect.gen(function* () {
-        const client = yield* Request.client({ host: "r.example", origin })
+        const client = yield* Client.make({ host: "r.example", origin }, { repository: Option.none(), scopes: [] })
         yield* Effect.scoped(Request.send(client, call))
         yield* Effect.scoped(Request.send(client, call))
         assert.deepStrictEqual(script.events, [{ _tag: "Warning", message: 'r.example: this is "old"' }])

@@ -3,9 +3,10 @@ import { type Progress, RegistryConfig, type RegistryError } from "@effect-regis
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import * as Client from "../../src/Registry/Client.js"
 import * as Failure from "../../src/Registry/Failure.js"
-import * as Request from "../../src/Registry/Request.js"
 import * as Retry from "../../src/Registry/Retry.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
@@ -20,7 +21,10 @@ const run = (
 ) =>
   Effect.gen(function* () {
     const config = RegistryConfig.make(options.retry === undefined ? {} : { retry: options.retry })
-    const made = yield* Request.client({ host: "r.example", origin: "http://r.example" })
+    const made = yield* Client.make(
+      { host: "r.example", origin: "http://r.example" },
+      { repository: Option.none(), scopes: [] }
+    )
     const client = { ...made, config }
     client.state.answered = options.answered ?? true
     const at: Array<number> = []
@@ -125,7 +129,10 @@ describe("Retry", () => {
   )
   it.effect("does not multiply attempts when an inner retry has given up", () =>
     Effect.gen(function* () {
-      const client = yield* Request.client({ host: "r.example", origin: "http://r.example" })
+      const client = yield* Client.make(
+        { host: "r.example", origin: "http://r.example" },
+        { repository: Option.none(), scopes: [] }
+      )
       client.state.answered = true
       let attempts = 0
       const inner = Retry.retry(client, "x", () =>
@@ -143,7 +150,10 @@ describe("Retry", () => {
   it.effect("tells of every attempt", () => {
     const script = Scripted.inOrder([])
     return Effect.gen(function* () {
-      const client = yield* Request.client({ host: "r.example", origin: "http://r.example" })
+      const client = yield* Client.make(
+        { host: "r.example", origin: "http://r.example" },
+        { repository: Option.none(), scopes: [] }
+      )
       client.state.answered = true
       const fiber = yield* Effect.fork(
         Retry.retry(client, "get x", (number) => (number === 1 ? Effect.fail(failure("ConnectionLost")) : Effect.void))

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as Request from "../../src/Registry/Request.js"
+import * as Client from "../../src/Registry/Client.js"
 import * as Upload from "../../src/Registry/Upload.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
@@ -43,7 +43,10 @@ interface Setup {
 }
 const upload = ({ chunkSize, transport = streams, write }: Setup = {}) =>
   Effect.gen(function* () {
-    const client = yield* Request.client({ host: "r.example", origin: "http://r.example" })
+    const client = yield* Client.make(
+      { host: "r.example", origin: "http://r.example" },
+      { repository: Option.none(), scopes: [] }
+    )
     const config: RegistryConfig.Service = chunkSize === undefined ? client.config : { ...client.config, chunkSize }
     return yield* Upload.upload({ ...client, config }, "a", {
       descriptor: Option.some(descriptor),
