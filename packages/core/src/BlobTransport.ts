@@ -12,9 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Compressor from "./Compressor.js"
-import * as Hasher from "./Hasher.js"
+import type * as Hasher from "./Hasher.js"
 import type { BlobContent, BlobSink } from "./ImageStore.js"
-import type { Algorithm, Digest } from "./model/Digest.js"
 import * as MediaType from "./model/MediaType.js"
 import { ValidationError } from "./ValidationError.js"
 
@@ -27,16 +26,17 @@ export interface UploadBody<out E> {
   readonly compressed: () => Option.Option<Compressor.Result>
 }
 
-export interface Received {
-  readonly size: number
-  readonly digest: Digest
-}
-
 export interface ReceiveOptions {
-  readonly algorithm: Algorithm
-  /** Bytes that may come at most. */
+  /** Gets the bytes that are written, in their order, and no others: after a failure it stands where `onWritten` does. */
+  readonly hash: Hasher.Hash
+  /** Bytes of the blob that are written already; the first one of the response goes behind them. */
+  readonly from: number
+  /** Bytes that the response may have at most. */
   readonly limit: number
+  /** Hears how many more bytes came. */
   readonly onBytes: (bytes: number) => void
+  /** Hears how many bytes of the blob are written, `from` included. */
+  readonly onWritten: (bytes: number) => void
 }
 
 export interface Service {
@@ -53,14 +53,14 @@ export interface Service {
   /** Marks a GET whose response goes to `receive`. */
   readonly request: (get: HttpClientRequest.HttpClientRequest) => HttpClientRequest.HttpClientRequest
   /**
-   * Writes the body of a scoped response into the sink, hashing on the way. More than `limit` bytes fail with a
-   * ResponseError; the caller compares size and digest.
+   * Writes the body of a scoped response into the sink, hashing on the way; also what came before it broke off. More
+   * than `limit` bytes fail with a ResponseError; the caller compares size and digest.
    */
   readonly receive: <E, R>(
     response: HttpClientResponse.HttpClientResponse,
     sink: BlobSink<E, R>,
     options: ReceiveOptions
-  ) => Effect.Effect<Received, HttpClientError.ResponseError | E, R>
+  ) => Effect.Effect<void, HttpClientError.ResponseError | E, R>
 }
 
 /** Defaults to one that works with any client and any platform. */
@@ -92,23 +92,24 @@ export const portable: Service = {
   receive: <E, R>(
     response: HttpClientResponse.HttpClientResponse,
     sink: BlobSink<E, R>,
-    { algorithm, limit, onBytes }: ReceiveOptions
-  ) =>
-    Effect.gen(function* () {
-      const hash = (yield* Hasher.Hasher).make(algorithm)
-      let size = 0
-      yield* Stream.runForEach(response.stream, (chunk) =>
-        Effect.suspend((): Effect.Effect<void, HttpClientError.ResponseError | E, R> => {
-          const position = sink.offset + size
-          size += chunk.length
-          if (size > limit) return Effect.fail(tooLong(response, limit))
+    { from, hash, limit, onBytes, onWritten }: ReceiveOptions
+  ) => {
+    let written = from
+    return Stream.runForEach(response.stream, (chunk) =>
+      Effect.suspend((): Effect.Effect<void, HttpClientError.ResponseError | E, R> => {
+        if (written + chunk.length - from > limit) return Effect.fail(tooLong(response, limit))
+        onBytes(chunk.length)
+        return Effect.map(sink.write(chunk, sink.offset + written), () => {
           hash.update(chunk)
-          onBytes(chunk.length)
-          return sink.write(chunk, position)
+          written += chunk.length
+          onWritten(written)
         })
+      }).pipe(
+        // Bytes on the disk that the hash has not seen would be taken for others.
+        Effect.uninterruptible
       )
-      return { size, digest: hash.digest() }
-    })
+    )
+  }
 }
 
 /** The content as one stream of bytes; its size where that is known before it was read. */

@@ -140,7 +140,9 @@ export interface RemoteContent<out E = never, out R = never> {
   readonly size: number
   /** Verified: fails at the end where size or digest are wrong. */
   readonly stream: Stream.Stream<Uint8Array, E, R>
-  /** Downloads and verifies, starting over at the sink's offset after a fault. */
+  /** The bytes from this one on, which nobody has verified. */
+  readonly streamFrom: (offset: number) => Stream.Stream<Uint8Array, E, R>
+  /** Downloads and verifies; goes on after a fault where it stopped, and over from the first byte where that was wrong. */
   readonly save: <E1, R1>(sink: BlobSink<E1, R1>) => Effect.Effect<void, E | E1, R | R1>
 }
 

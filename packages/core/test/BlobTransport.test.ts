@@ -2,7 +2,7 @@ import type { FileSystem } from "@effect/platform"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import { assert, describe, it } from "@effect/vitest"
-import { type BlobContent, type BlobSink, BlobTransport, Digest } from "@effect-registry/core"
+import { type BlobContent, type BlobSink, BlobTransport, Digest, Hasher } from "@effect-registry/core"
 import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -38,7 +38,11 @@ const sink = (offset = 0) => {
   return { file, value }
 }
 
-const receive = (body: ReadonlyArray<string>, limit: number, options: { readonly offset?: number } = {}) =>
+const receive = (
+  body: ReadonlyArray<string>,
+  limit: number,
+  options: { readonly offset?: number; readonly from?: number } = {}
+) =>
   Effect.gen(function* () {
     const transport = yield* BlobTransport.BlobTransport
     const stream = new ReadableStream({
@@ -50,14 +54,20 @@ const receive = (body: ReadonlyArray<string>, limit: number, options: { readonly
     const request = transport.request(HttpClientRequest.get("http://localhost/v2/app/blobs/x"))
     const { file, value } = sink(options.offset)
     let heard = 0
-    const received = yield* transport.receive(HttpClientResponse.fromWeb(request, new Response(stream)), value, {
-      algorithm: "sha256",
+    let size = 0
+    const hash = Hasher.portable.make("sha256")
+    yield* transport.receive(HttpClientResponse.fromWeb(request, new Response(stream)), value, {
+      hash,
+      from: options.from ?? 0,
       limit,
-      onBytes: (size) => {
-        heard += size
+      onBytes: (bytes) => {
+        heard += bytes
+      },
+      onWritten: (bytes) => {
+        size = bytes
       }
     })
-    return { ...received, file, heard }
+    return { size, digest: hash.digest(), file, heard }
   })
 
 describe("BlobTransport", () => {
@@ -134,6 +144,14 @@ describe("BlobTransport", () => {
         assert.strictEqual(received.heard, 5)
         assert.strictEqual(new TextDecoder().decode(received.file.subarray(7, 12)), "hello")
         assert.isTrue(received.file.subarray(0, 7).every((byte) => byte === 0))
+      })
+    )
+
+    it.effect("goes on behind the bytes that are there", () =>
+      Effect.gen(function* () {
+        const received = yield* receive(["lo"], 2, { offset: 7, from: 3 })
+        assert.strictEqual(received.size, 5)
+        assert.strictEqual(new TextDecoder().decode(received.file.subarray(10, 12)), "lo")
       })
     )
 

@@ -1,5 +1,4 @@
 /** Core's `BlobTransport` for Node: files go to the socket in reads of 1 MiB, answers to the disk in batches, past Effect's streams. */
-import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import { Readable } from "node:stream"
 import * as HttpBody from "@effect/platform/HttpBody"
@@ -12,7 +11,6 @@ import {
   BlobTransport,
   type CompressedContent,
   Compressor,
-  type Digest,
   MediaType,
   type ValidationError
 } from "@effect-registry/core"
@@ -95,60 +93,63 @@ const readableOf = (response: HttpClientResponse.HttpClientResponse): Effect.Eff
     ? Effect.succeed(response.source)
     : NodeStream.toReadable(response.stream)
 
-/** Writes all bytes of the stream to the file, at most one write at a time. Ends only when no write is under way. */
+/** Writes all bytes of the stream to the file, at most one write at a time. Ends only when all that came is written. */
 const save = <E, R>(
   response: HttpClientResponse.HttpClientResponse,
   readable: Readable,
   sink: BlobSink<E, R>,
-  { algorithm, limit, onBytes }: BlobTransport.ReceiveOptions
-): Effect.Effect<BlobTransport.Received, HttpClientError.ResponseError | E> =>
+  { from, hash, limit, onBytes, onWritten }: BlobTransport.ReceiveOptions
+): Effect.Effect<void, HttpClientError.ResponseError | E> =>
   Effect.async((resume) => {
-    const hash = Crypto.createHash(algorithm)
     let waiting: Array<Uint8Array> = []
     let waitingBytes = 0
     let size = 0
-    let position = sink.offset
-    let ended = false
+    let written = from
     let writing = false
-    let failed: Effect.Effect<never, HttpClientError.ResponseError | E> | undefined
-    let afterWrite: (() => void) | undefined
+    /** How it ends, once nothing waits to be written. */
+    let end: (() => void) | undefined
+    let interrupted = false
 
     const next = (): void => {
       if (writing) return
-      if (afterWrite !== undefined) {
-        afterWrite()
-      } else if (failed !== undefined) {
-        resume(failed)
-      } else if (waitingBytes >= batch || (ended && waitingBytes > 0)) {
-        write(waiting, waitingBytes)
+      if (waitingBytes >= batch || (end !== undefined && waitingBytes > 0)) {
+        const buffers = waiting
+        const bytes = waitingBytes
         waiting = []
         waitingBytes = 0
-      } else if (ended) {
-        resume(Effect.sync(() => ({ size, digest: `${algorithm}:${hash.digest("hex")}` as Digest.Digest })))
-      }
+        write(buffers, bytes)
+      } else if (end !== undefined) end()
       if (readable.isPaused() && waitingBytes < most) readable.resume()
     }
     const write = (buffers: Array<Uint8Array>, bytes: number): void => {
       writing = true
-      Fs.writev(sink.fd, buffers, position, (error, written) => {
+      Fs.writev(sink.fd, buffers, sink.offset + written, (error, done) => {
         writing = false
-        if (error !== null) return fail(Effect.fail(sink.writeError(error)))
-        position += written
+        if (error !== null) {
+          waiting = []
+          waitingBytes = 0
+          if (!interrupted) end = () => resume(Effect.fail(sink.writeError(error)))
+          readable.destroy()
+          return next()
+        }
+        written += done
+        onWritten(written)
         // a full disk may take a part: the rest goes again and tells why
-        if (written < bytes) write(rest(buffers, written), bytes - written)
+        if (done < bytes) write(rest(buffers, done), bytes - done)
         else next()
       })
     }
-    const fail = (error: Effect.Effect<never, HttpClientError.ResponseError | E>): void => {
-      failed ??= error
+    const fail = (error: HttpClientError.ResponseError): void => {
+      end ??= () => resume(Effect.fail(error))
       readable.destroy()
       next()
     }
     readable.on("data", (chunk: Uint8Array) => {
-      if (failed !== undefined || afterWrite !== undefined) return
+      if (end !== undefined) return
       size += chunk.length
-      if (size > limit) return fail(Effect.fail(BlobTransport.tooLong(response, limit)))
+      if (size > limit) return fail(BlobTransport.tooLong(response, limit))
       onBytes(chunk.length)
+      // While the disk has the chunks before; what is hashed is written, also where the connection ends.
       hash.update(chunk)
       waiting.push(chunk)
       waitingBytes += chunk.length
@@ -156,13 +157,14 @@ const save = <E, R>(
       if (waitingBytes >= batch) next()
     })
     readable.on("end", () => {
-      ended = true
+      end ??= () => resume(Effect.void)
       next()
     })
-    readable.on("error", (cause) => fail(Effect.fail(broken(response, cause))))
+    readable.on("error", (cause) => fail(broken(response, cause)))
 
     return Effect.async<void>((done) => {
-      afterWrite = () => done(Effect.void)
+      interrupted = true
+      end = () => done(Effect.void)
       readable.destroy()
       next()
     })

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as NodeBlobTransport from "../src/NodeBlobTransport.js"
 import * as NodeClient from "../src/NodeClient.js"
 import * as NodeCompressor from "../src/NodeCompressor.js"
+import * as NodeHasher from "../src/NodeHasher.js"
 import { disconnected, fileContent, openCount, openFile, ReadError, readAll, serve } from "./support.js"
 
 const MiB = 1 << 20
@@ -23,11 +24,25 @@ const sinkOf = (fd: number, offset: number): BlobSink<ReadError> => ({
   write: () => Effect.dieMessage("not needed"),
   writeError: (cause) => new ReadError(cause)
 })
-const options = (limit: number, onBytes: (n: number) => void = () => {}): BlobTransport.ReceiveOptions => ({
-  algorithm: "sha256",
-  limit,
-  onBytes
-})
+/** Takes an answer from a place in the blob on; what was hashed and written of it. */
+const receiving = (limit: number, from = 0) => {
+  const hash = NodeHasher.make.make("sha256")
+  let written = from
+  let seen = 0
+  const options: BlobTransport.ReceiveOptions = {
+    hash,
+    from,
+    limit,
+    onBytes: (n) => {
+      seen += n
+    },
+    onWritten: (n) => {
+      written = n
+    }
+  }
+  return { options, seen: () => seen, written: () => written, digest: () => hash.digest() }
+}
+const options = (limit: number) => receiving(limit).options
 /** What arrives of an upload: the digest of its bytes and the headers. */
 const sink = serve(async (req, res) => {
   const bytes = await readAll(req)
@@ -125,16 +140,11 @@ describe("NodeBlobTransport", () => {
           })
           const file = yield* openFile(Buffer.from("head"))
           const response = yield* get(server.url)
-          let seen = 0
-          const received = yield* transport.receive(
-            response,
-            sinkOf(file.fd, 4),
-            options(bytes.length, (n) => {
-              seen += n
-            })
-          )
-          expect(received).toEqual({ size: bytes.length, digest: sha256(bytes) })
-          expect(seen).toBe(bytes.length)
+          const received = receiving(bytes.length)
+          yield* transport.receive(response, sinkOf(file.fd, 4), received.options)
+          expect(received.digest()).toEqual(sha256(bytes))
+          expect(received.seen()).toBe(bytes.length)
+          expect(received.written()).toBe(bytes.length)
           expect(Buffer.compare(Fs.readFileSync(file.path), Buffer.concat([Buffer.from("head"), bytes]))).toBe(0)
         })
     )
@@ -143,8 +153,9 @@ describe("NodeBlobTransport", () => {
       Effect.gen(function* () {
         const server = yield* serve((_, res) => res.writeHead(200, { "content-length": "0" }).end())
         const file = yield* openFile(Buffer.alloc(0))
-        const received = yield* transport.receive(yield* get(server.url), sinkOf(file.fd, 0), options(0))
-        expect(received).toEqual({ size: 0, digest: sha256(Buffer.alloc(0)) })
+        const received = receiving(0)
+        yield* transport.receive(yield* get(server.url), sinkOf(file.fd, 0), received.options)
+        expect(received.digest()).toEqual(sha256(Buffer.alloc(0)))
       })
     )
 
@@ -155,8 +166,9 @@ describe("NodeBlobTransport", () => {
         const file = yield* openFile(Buffer.alloc(0))
         // unscoped, so wrapped: no NodeResponse
         const response = yield* Effect.flatMap(NodeClient.make(), (client) => client.get(server.url))
-        const received = yield* transport.receive(response, sinkOf(file.fd, 0), options(MiB))
-        expect(received.digest).toBe(sha256(bytes))
+        const received = receiving(MiB)
+        yield* transport.receive(response, sinkOf(file.fd, 0), received.options)
+        expect(received.digest()).toBe(sha256(bytes))
         expect(Buffer.compare(Fs.readFileSync(file.path), bytes)).toBe(0)
       })
     )
@@ -174,17 +186,23 @@ describe("NodeBlobTransport", () => {
       })
     )
 
-    it.scoped("fails when the body breaks off", () =>
+    it.scoped("fails when the body breaks off, and what came before is written and hashed", () =>
       Effect.gen(function* () {
+        const bytes = Crypto.randomBytes(2 * MiB + 5)
         const server = yield* serve((req, res) => {
           res.writeHead(200, { "content-length": 3 * MiB })
-          res.write(Buffer.alloc(2 * MiB), () => req.socket.destroy())
+          res.write(bytes, () => setTimeout(() => req.socket.end(), 50))
         })
         const file = yield* openFile(Buffer.alloc(0))
+        const received = receiving(3 * MiB, 7)
         const error = yield* Effect.flip(
-          transport.receive(yield* get(server.url), sinkOf(file.fd, 0), options(3 * MiB))
+          transport.receive(yield* get(server.url), sinkOf(file.fd, 3), received.options)
         )
         expect(error).toMatchObject({ _tag: "ResponseError", reason: "Decode" })
+        const there = Fs.readFileSync(file.path).subarray(10)
+        expect(received.written()).toBe(7 + bytes.length)
+        expect(Buffer.compare(there, bytes)).toBe(0)
+        expect(received.digest()).toBe(sha256(bytes))
       })
     )
 

@@ -1,5 +1,6 @@
 /** Reading blobs. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-blobs */
 import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -8,7 +9,7 @@ import * as Hasher from "../Hasher.js"
 import type { BlobSink, RemoteContent } from "../ImageStore.js"
 import * as Digest from "../model/Digest.js"
 import * as Progress from "../Progress.js"
-import type { RegistryError } from "../RegistryError.js"
+import { RegistryError } from "../RegistryError.js"
 import * as Client from "./Client.js"
 import * as Deadline from "./Deadline.js"
 import * as Exchange from "./Exchange.js"
@@ -76,6 +77,7 @@ export const remote = (
   digest,
   size,
   stream: stream(client, repository, digest, Option.some(size)),
+  streamFrom: (offset) => streamFrom(client, repository, digest, Option.some(size), offset),
   save: (sink) => save(client, repository, digest, size, sink)
 })
 
@@ -114,59 +116,78 @@ export const stream = (
     return Stream.fromEffect(bytes(client, repository, digest, size, maxBuffered))
   }
   const call = callOf(client, repository, digest, "get blob", "GET")
-  const { stallTimeout } = client.config
   return Stream.unwrap(
-    Effect.gen(function* () {
-      const hash = (yield* Hasher.Hasher).make(Digest.algorithm(digest))
+    Effect.map(Hasher.Hasher, (hasher) => {
+      const hash = hasher.make(Digest.algorithm(digest))
       let emitted = 0
-
-      /** One request, without the bytes that were handed out before. */
-      const rest = Stream.unwrapScoped(
-        Effect.gen(function* () {
-          const response = yield* Request.send(client, call)
-          yield* checkLength(call, response, size)
-          let skip = emitted
-          return Exchange.body(call, response).pipe(
-            Stream.timeoutFail(() => Exchange.silent(call)(stallTimeout), stallTimeout),
-            Stream.map((chunk) => {
-              const fresh = chunk.subarray(Math.min(skip, chunk.length))
-              skip -= chunk.length - fresh.length
-              hash.update(fresh)
-              emitted += fresh.length
-              return fresh
-            }),
-            Stream.takeWhile(() => Option.match(size, { onNone: () => true, onSome: (known) => emitted <= known }))
-          )
-        })
+      const hashed = Stream.map(streamFrom(client, repository, digest, size, 0), (chunk) => {
+        hash.update(chunk)
+        emitted += chunk.length
+        return chunk
+      })
+      const verified = Stream.suspend(() =>
+        Stream.fromEffect(verify(call, { digest, size }, { digest: hash.digest(), size: emitted }))
       )
-      const attempt = (failures: number): Stream.Stream<Uint8Array, RegistryError> =>
-        Stream.concat(
-          rest,
-          Stream.suspend(() => endedEarly())
-        ).pipe(
-          Stream.catchAll((error) =>
-            Stream.unwrap(Effect.as(Retry.again(client, call.operation, error, failures + 1), attempt(failures + 1)))
-          )
-        )
-      const endedEarly = (): Stream.Stream<never, RegistryError> =>
-        Option.exists(size, (known) => emitted < known)
-          ? Stream.fail(Failure.make(call, "ConnectionLost", { detail: `the body ended after ${emitted} bytes` }))
-          : Stream.empty
-      return Stream.concat(
-        attempt(0),
-        Stream.drain(
-          Stream.suspend(() =>
-            Stream.fromEffect(verify(call, { digest, size }, { digest: hash.digest(), size: emitted }))
-          )
-        )
-      )
+      return Stream.concat(hashed, Stream.drain(verified))
     })
   )
 }
 
+/** The bytes from `offset` on, which nobody verifies; going on after a lost connection where they stopped. */
+export const streamFrom = (
+  client: Client.Client,
+  repository: string,
+  digest: Digest.Digest,
+  size: Option.Option<number>,
+  offset: number
+): Stream.Stream<Uint8Array, RegistryError> => {
+  const call = callOf(client, repository, digest, "get blob", "GET")
+  const { stallTimeout } = client.config
+  return Stream.suspend(() => {
+    let at = offset
+    let failedAt = offset
+    /** A wrong answer to a range was had once: the next request is for the whole. */
+    let hadWrongRange = false
+    /** One request, for the bytes that were not handed out before. */
+    const rest = Stream.unwrapScoped(
+      Effect.gen(function* () {
+        const response = yield* Request.send(client, rangeFrom(client, call, at))
+        // A registry without ranges begins at the first byte.
+        let skip = at - (yield* startOf(client, call, response, size, at))
+        return Exchange.body(call, response).pipe(
+          Stream.timeoutFail(() => Exchange.silent(call)(stallTimeout), stallTimeout),
+          Stream.map((chunk) => {
+            const fresh = chunk.subarray(Math.min(skip, chunk.length))
+            skip -= chunk.length - fresh.length
+            at += fresh.length
+            return fresh
+          }),
+          Stream.takeWhile(() => Option.match(size, { onNone: () => true, onSome: (known) => at <= known }))
+        )
+      })
+    )
+    const endedEarly = Stream.suspend(() =>
+      Option.exists(size, (known) => at < known)
+        ? Stream.fail(Failure.make(call, "ConnectionLost", { detail: `the body ended after ${at} bytes` }))
+        : Stream.empty
+    )
+    const attempt = (failures: number): Stream.Stream<Uint8Array, RegistryError> =>
+      Stream.catchAll(Stream.concat(rest, endedEarly), (error) => {
+        if (error.reason === "SizeMismatch" && error.status !== 200 && !hadWrongRange) {
+          hadWrongRange = true
+          return attempt(failures)
+        }
+        const failed = at > failedAt ? 1 : failures + 1
+        failedAt = at
+        return Stream.unwrap(Effect.as(Retry.again(client, call.operation, error, failed), attempt(failed)))
+      })
+    return attempt(0)
+  })
+}
+
 // internal
 
-/** Through the transport into the sink, from the start after every fault. */
+/** Through the transport into the sink: what it holds already first, then the rest, after a fault from where it stopped. */
 const save = <E, R>(
   client: Client.Client,
   repository: string,
@@ -176,45 +197,89 @@ const save = <E, R>(
 ): Effect.Effect<void, RegistryError | E, R> =>
   Effect.gen(function* () {
     const transport = yield* BlobTransport
+    const hasher = yield* Hasher.Hasher
     const progress = yield* Progress.Progress
-    const call = {
-      ...callOf(client, repository, digest, "get blob", "GET"),
-      prepare: transport.request
-    }
+    const call = { ...callOf(client, repository, digest, "get blob", "GET"), prepare: transport.request }
+    const count = (more: number) => progress.emit({ _tag: "BlobProgress", digest, bytes: more })
+    let hash = hasher.make(Digest.algorithm(digest))
+    let written = 0
     let counted = 0
-    const count = (more: number) => {
-      counted += more
-      progress.emit({ _tag: "BlobProgress", digest, bytes: more })
+    let failedAt = 0
+
+    const startOver = () => {
+      hash = hasher.make(Digest.algorithm(digest))
+      count(-counted)
+      written = counted = failedAt = 0
+      sink.onWritten?.(0)
+    }
+    const arrived = (bytes: number) => {
+      counted += bytes
+      count(bytes)
     }
     const once = Effect.gen(function* () {
-      if (counted > 0) count(-counted)
-      const response = yield* Request.send(client, call)
-      yield* checkLength(call, response, Option.some(size))
-      const meter = yield* Deadline.makeMeter
-      const onBytes = (more: number) => {
-        meter.add(more)
-        count(more)
-      }
-      const received = yield* Deadline.guard(
-        transport
-          .receive(response.raw, sink, { algorithm: Digest.algorithm(digest), limit: size, onBytes })
-          .pipe(
-            Effect.mapError((error): RegistryError | E =>
-              isResponseError(error) ? Failure.fromClient(call, error) : error
-            )
-          ),
-        meter,
-        Deadline.ofBody(client.config.stallTimeout),
-        Exchange.silent(call)
-      )
-      if (received.size < size) {
-        const detail = `the body ended after ${received.size} of ${size} bytes`
+      if (counted > written) arrived(written - counted)
+      if (written < size || size === 0) yield* receive
+      if (written < size) {
+        const detail = `the body ended after ${written} of ${size} bytes`
         return yield* Effect.fail(Failure.make(call, "ConnectionLost", { detail }))
       }
-      yield* verify(call, { digest, size: Option.some(size) }, received)
+      yield* verify(call, { digest, size: Option.some(size) }, { digest: hash.digest(), size: written })
+    }).pipe(Effect.tapErrorCause((cause) => Effect.sync(() => isWrong(cause) && startOver())))
+
+    const receive = Effect.scoped(
+      Effect.gen(function* () {
+        const response = yield* Request.send(client, rangeFrom(client, call, written))
+        const start = yield* startOf(client, call, response, Option.some(size), written)
+        if (start < written) startOver()
+        const meter = yield* Deadline.makeMeter
+        const receiving = transport.receive(response.raw, sink, {
+          hash,
+          from: written,
+          limit: size - written,
+          onBytes: (bytes) => {
+            meter.add(bytes)
+            arrived(bytes)
+          },
+          onWritten: (bytes) => {
+            written = bytes
+            sink.onWritten?.(bytes)
+          }
+        })
+        yield* Deadline.guard(
+          Effect.mapError(receiving, (error): RegistryError | E =>
+            isResponseError(error) ? Failure.fromClient(call, error) : error
+          ),
+          meter,
+          Deadline.ofBody(client.config.stallTimeout),
+          Exchange.silent(call)
+        )
+      })
+    )
+
+    if (sink.earlier !== undefined && sink.earlier.size <= size) {
+      yield* Stream.runForEach(sink.earlier.stream, (chunk) =>
+        Effect.sync(() => {
+          hash.update(chunk)
+          written += chunk.length
+          arrived(chunk.length)
+        })
+      )
+    }
+    yield* Retry.retry(client, call.operation, () => once, {
+      progressed: () => {
+        const moved = written > failedAt
+        failedAt = written
+        return moved
+      }
     })
-    yield* Retry.retry(client, call.operation, () => Effect.scoped(once))
   })
+
+/** What was received is not what it should be: there is nothing to go on from. */
+const isWrong = (cause: Cause.Cause<unknown>): boolean =>
+  Option.exists(
+    Cause.failureOption(cause),
+    (error) => error instanceof RegistryError && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+  )
 
 /** The transport's own error stands beside the sink's, whose type we do not know. */
 const isResponseError = (error: unknown): error is HttpClientError.ResponseError =>
@@ -236,6 +301,34 @@ const callOf = (
   url: Client.urlOf(client, `${repository}/blobs/${digest}`),
   accept: [200]
 })
+
+/** The same call for the bytes from `offset` on. https://www.rfc-editor.org/rfc/rfc9110#name-range */
+const rangeFrom = (client: Client.Client, call: Exchange.Call, offset: number): Exchange.Call =>
+  offset === 0 || client.state.breaksRanges
+    ? call
+    : { ...call, headers: { ...call.headers, range: `bytes=${offset}-` }, accept: [200, 206, 416] }
+
+/** Where the answer's body begins: at `offset`, or at 0 from a registry without ranges. Fails where it says otherwise, or has another size. */
+const startOf = (
+  client: Client.Client,
+  call: Exchange.Call,
+  response: Exchange.Response,
+  size: Option.Option<number>,
+  offset: number
+): Effect.Effect<number, RegistryError> => {
+  const { headers, status } = response
+  if (status === 200) return Effect.as(checkLength(call, response, size), 0)
+  const [, start, end, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"]?.trim() ?? "") ?? []
+  const isWhole = Option.match(size, { onNone: () => true, onSome: (known) => Number(end) === known - 1 })
+  const isRight = Option.match(size, {
+    onNone: () => true,
+    onSome: (known) => total === "*" || Number(total) === known
+  })
+  if (status === 206 && Number(start) === offset && isWhole && isRight) return Effect.succeed(offset)
+  client.state.breaksRanges = true
+  const detail = `asked for bytes from ${offset} on, the registry sends ${headers["content-range"] ?? "an unknown range"}`
+  return Effect.fail(Failure.make(call, "SizeMismatch", { status, detail }))
+}
 
 const checkLength = (call: Exchange.Call, { headers, status }: Exchange.Response, size: Option.Option<number>) => {
   const length = headers["content-length"]

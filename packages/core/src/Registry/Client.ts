@@ -45,6 +45,8 @@ export interface State {
   refusesChunkedEncoding: boolean
   /** The registry refused a whole blob in one request. */
   refusesLargeBodies: boolean
+  /** The registry answers requests for a part of a blob with something else. */
+  breaksRanges: boolean
 }
 
 export interface Options {
@@ -79,7 +81,8 @@ export const make = (
         givenUp: new WeakSet(),
         warnings: new Set(),
         refusesChunkedEncoding: false,
-        refusesLargeBodies: false
+        refusesLargeBodies: false,
+        breaksRanges: false
       }
     }
   })

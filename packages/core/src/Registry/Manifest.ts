@@ -48,11 +48,13 @@ export const get = (
           })
         })
       ),
-    // Where no digest vouches for the bytes, what does not parse may have been damaged on the way.
-    (error) =>
-      error._tag === "ValidationError"
-        ? error.reason === "InvalidManifest" && asked === undefined
-        : error.codes.length === 0 && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+    {
+      // Where no digest vouches for the bytes, what does not parse may have been damaged on the way.
+      restart: (error) =>
+        error._tag === "ValidationError"
+          ? error.reason === "InvalidManifest" && asked === undefined
+          : error.codes.length === 0 && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+    }
   )
 }
 

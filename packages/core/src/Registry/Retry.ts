@@ -17,15 +17,19 @@ export const maxRestarts = 2
 /** A registry could make us wait for years. */
 export const maxRetryAfter = Duration.minutes(5)
 
-/**
- * Runs `attempt` until it succeeds, the error is of a kind that stays, or enough was tried. `restart` names errors that
- * are tried again although they are no fault of the network: at once, and at most twice.
- */
+export interface Options<E> {
+  /** Errors that are tried again although they are no fault of the network, at once and at most twice. Default: wrong content. */
+  readonly restart?: ((error: E | RegistryError) => boolean) | undefined
+  /** Whether something was moved since it was asked last: then what failed before does not count. Default: never. */
+  readonly progressed?: (() => boolean) | undefined
+}
+
+/** Runs `attempt` until it succeeds, the error is of a kind that stays, or enough was tried. */
 export const retry = <A, E, R>(
   client: Client.Client,
   operation: string,
   attempt: (number: number) => Effect.Effect<A, E | RegistryError, R>,
-  restart: (error: E | RegistryError) => boolean = isWrongContent
+  { progressed = () => false, restart = isWrongContent }: Options<E> = {}
 ): Effect.Effect<A, E | RegistryError, R> => {
   const loop = (number: number, failures: number, restarts: number): Effect.Effect<A, E | RegistryError, R> =>
     Effect.catchAll(Effect.zipRight(pause(client), attempt(number)), (error) => {
@@ -36,7 +40,8 @@ export const retry = <A, E, R>(
         )
       }
       if (!(error instanceof RegistryError)) return Effect.fail(error)
-      return Effect.zipRight(again(client, operation, error, failures + 1), loop(number + 1, failures + 1, restarts))
+      const failed = progressed() ? 1 : failures + 1
+      return Effect.zipRight(again(client, operation, error, failed), loop(number + 1, failed, restarts))
     })
   return Effect.suspend(() => loop(1, 0, 0))
 }

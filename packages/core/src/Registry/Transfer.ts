@@ -291,7 +291,7 @@ const finish = <E, R>(blob: Job<E, R>, session: Session, digest: Digest.Digest):
       number === 1
         ? put
         : Effect.flatMap(Blob.head(client, repository, digest), (found) => (Option.isSome(found) ? Effect.void : put)),
-    () => false
+    { restart: () => false }
   )
 }
 

@@ -163,11 +163,14 @@ const sendUntilThere = <E, R>(
         })
       )
 
-    return yield* Retry.retry(client, operation, attempt, (fault) => {
+    const restart = (fault: Fault<E>): boolean => {
       if (fault instanceof SourceFailure) return isWrong(fault.error)
       wrong = isWrong(fault) || fault.codes.some(({ code }) => code === "DIGEST_INVALID")
       return wrong || isLostSession(fault) || fallsBack(blob, fault)
-    }).pipe(Effect.catchAll((fault) => Effect.fail(fault instanceof SourceFailure ? fault.error : fault)))
+    }
+    return yield* Retry.retry(client, operation, attempt, { restart }).pipe(
+      Effect.catchAll((fault) => Effect.fail(fault instanceof SourceFailure ? fault.error : fault))
+    )
   })
 
 const isWrong = (error: unknown): boolean =>
