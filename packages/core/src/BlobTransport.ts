@@ -24,6 +24,17 @@ export interface UploadBody<out E> {
   readonly failure: () => Option.Option<E | ValidationError>
   /** Of compressed content, after the body was read to its end: what went out and what it was made of. */
   readonly compressed: () => Option.Option<Compressor.Result>
+  /** Bytes that the client took in the last attempt. */
+  readonly sent: () => number
+  /** Lets a body of no announced length end here, as if this were all. */
+  readonly stop: () => void
+}
+
+export interface BodyOptions {
+  /** Bytes of the blob that are left out at the start: the registry has them. Default 0. */
+  readonly from?: number | undefined
+  /** Announce no length, so that the body can be stopped; compressed content never has one. Default false. */
+  readonly stoppable?: boolean | undefined
 }
 
 export interface ReceiveOptions {
@@ -48,7 +59,8 @@ export interface Service {
   /** A body for this content. `onBytes` hears how many more bytes of the source were read. */
   readonly body: <E, R>(
     content: BlobContent<E, R>,
-    onBytes: (bytes: number) => void
+    onBytes: (bytes: number) => void,
+    options?: BodyOptions
   ) => Effect.Effect<UploadBody<E>, never, R>
   /** Marks a GET whose response goes to `receive`. */
   readonly request: (get: HttpClientRequest.HttpClientRequest) => HttpClientRequest.HttpClientRequest
@@ -71,21 +83,38 @@ export class BlobTransport extends Context.Reference<BlobTransport>()("@effect-r
 /** Over streams, for any client: chunk by chunk through Effect, so several times slower than a native one. */
 export const portable: Service = {
   streams: false,
-  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void) =>
+  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void, options: BodyOptions = {}) =>
     Effect.gen(function* () {
       const context = yield* Effect.context<R>()
       const compressor = yield* Compressor.Compressor
       let failure = Option.none<E | ValidationError>()
-      const { compressed, size, stream } = streamOf(content, compressor, onBytes)
-      const remembered = Stream.tapError(stream, (error) =>
-        Effect.sync(() => {
-          failure = Option.some(error)
-        })
-      )
+      let sent = 0
+      let stopped = false
+      const { compressed, size, stream } = streamOf(content, compressor, onBytes, options.from)
+      const watched = Stream.suspend(() => {
+        sent = 0
+        return stream.pipe(
+          Stream.takeWhile(() => !stopped),
+          Stream.map((chunk) => {
+            sent += chunk.length
+            return chunk
+          }),
+          Stream.tapError((error) =>
+            Effect.sync(() => {
+              failure = Option.some(error)
+            })
+          )
+        )
+      })
+      const length = options.stoppable === true ? undefined : size
       return {
-        body: HttpBody.stream(Stream.provideContext(remembered, context), MediaType.octetStream, size),
+        body: HttpBody.stream(Stream.provideContext(watched, context), MediaType.octetStream, length),
         failure: () => failure,
-        compressed
+        compressed,
+        sent: () => sent,
+        stop: () => {
+          stopped = true
+        }
       }
     }),
   request: (get) => get,
@@ -112,11 +141,12 @@ export const portable: Service = {
   }
 }
 
-/** The content as one stream of bytes; its size where that is known before it was read. */
+/** The content as one stream of bytes, `from` on; their number where that is known before they were read. */
 export const streamOf = <E, R>(
   content: BlobContent<E, R>,
   compressor: Compressor.Service,
-  onBytes: (bytes: number) => void
+  onBytes: (bytes: number) => void,
+  from = 0
 ): {
   readonly stream: Stream.Stream<Uint8Array, E | ValidationError, R>
   readonly size: number | undefined
@@ -124,15 +154,14 @@ export const streamOf = <E, R>(
 } => {
   if (content._tag === "Compressed") {
     const { result, stream } = compressor.gzip(content.plain, onBytes)
-    return { stream, size: undefined, compressed: result }
+    return { stream: dropBytes(stream, from), size: undefined, compressed: result }
   }
-  const stream = content._tag === "Bytes" ? Stream.succeed(content.bytes) : content.stream
   return {
-    stream: Stream.mapChunks(stream, (chunks) => {
+    stream: Stream.mapChunks(plainFrom(content, from), (chunks) => {
       for (const chunk of chunks) onBytes(chunk.length)
       return chunks
     }),
-    size: content._tag === "Bytes" ? content.bytes.length : content.size,
+    size: (content._tag === "Bytes" ? content.bytes.length : content.size) - from,
     compressed: Option.none
   }
 }
@@ -180,3 +209,26 @@ export const tooLong = (
     reason: "Decode",
     description: `more than the ${limit} bytes that were announced`
   })
+
+// internal
+
+const plainFrom = <E, R>(
+  content: Exclude<BlobContent<E, R>, { readonly _tag: "Compressed" }>,
+  from: number
+): Stream.Stream<Uint8Array, E, R> => {
+  if (content._tag === "Bytes") return Stream.succeed(content.bytes.subarray(from))
+  if (content._tag === "Remote" && from > 0) return content.streamFrom(from)
+  return dropBytes(content.stream, from)
+}
+
+const dropBytes = <E, R>(stream: Stream.Stream<Uint8Array, E, R>, count: number): Stream.Stream<Uint8Array, E, R> =>
+  count === 0
+    ? stream
+    : Stream.suspend(() => {
+        let left = count
+        return Stream.map(stream, (chunk) => {
+          const fresh = chunk.subarray(Math.min(left, chunk.length))
+          left -= chunk.length - fresh.length
+          return fresh
+        })
+      })

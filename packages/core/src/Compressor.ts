@@ -27,6 +27,8 @@ export interface Compressed<out E, out R> {
 }
 
 export interface Service {
+  /** What decides the bytes: the encoder and its version. Two with one name write the same. */
+  readonly name: string
   /** One gzip member, the same bytes on every machine. `onBytes` hears how many more plain bytes were read. */
   readonly gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void) => Compressed<E, R>
 }

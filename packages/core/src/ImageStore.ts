@@ -83,6 +83,8 @@ export interface ImageWriter<out E = never, out R = never> {
 export interface BlobWrite<out E = never, out R = never> {
   /** Media type, digest and size of the result; `None` where content is compressed on the way for the first time. */
   readonly descriptor: Option.Option<Descriptor>
+  /** What the content was compressed to at another time: used where the target confirms that it has exactly that. */
+  readonly before?: Option.Option<Descriptor> | undefined
   /** The media type of the result. */
   readonly mediaType: string
   /** Run only when the blob has to be sent. */

@@ -47,6 +47,8 @@ export interface Options {
   readonly stallTimeout?: Duration.DurationInput | undefined
   /** Bytes of a chunk where an upload goes in chunks. Default 16 MiB, at least 5 MiB. */
   readonly chunkSize?: number | undefined
+  /** Uploads of more bytes than this can go on where they stopped. Default 32 MiB. */
+  readonly resumeAbove?: number | undefined
   /** A further say on every URL that a registry hands out; `false` refuses it. Default: none. */
   readonly allowUrl?: ((url: URL) => boolean) | undefined
   /** Whether a host without a setting of its own speaks TLS although it is a loopback address. Default: none does. */
@@ -68,6 +70,7 @@ export interface Service {
   readonly responseTimeout: Option.Option<Duration.Duration>
   readonly stallTimeout: Duration.Duration
   readonly chunkSize: number
+  readonly resumeAbove: number
   readonly allowUrl: (url: URL) => boolean
   readonly usesTls: (host: string) => boolean
   readonly userAgent: string
@@ -91,6 +94,7 @@ export const make = (options: Options = {}): Service => ({
   responseTimeout: Option.map(Option.fromNullable(options.responseTimeout), Duration.decode),
   stallTimeout: Duration.decode(options.stallTimeout ?? "60 seconds"),
   chunkSize: Math.max(minChunkSize, options.chunkSize ?? 16 * 1024 * 1024),
+  resumeAbove: Math.max(0, options.resumeAbove ?? 32 * 1024 * 1024),
   allowUrl: options.allowUrl ?? (() => true),
   usesTls: options.usesTls ?? (() => false),
   userAgent: options.userAgent ?? "effect-registry"

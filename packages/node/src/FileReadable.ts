@@ -14,6 +14,8 @@ export class FileReadable extends Readable {
   private left: number
   private reading = false
   private afterRead: (() => void) | undefined
+  /** Bytes given out or held ready. */
+  pushed = 0
 
   constructor(
     private readonly fd: number,
@@ -26,8 +28,13 @@ export class FileReadable extends Readable {
     this.left = size
   }
 
+  /** Ends here, as if the segment did. */
+  stop(): void {
+    this.left = 0
+  }
+
   override _read(): void {
-    if (this.left === 0) {
+    if (this.left <= 0) {
       this.push(null)
       return
     }
@@ -39,7 +46,8 @@ export class FileReadable extends Readable {
       if (error !== null) return void this.destroy(error)
       if (got === 0) return void this.destroy(new Error(`the file ends ${this.left} bytes too early`))
       this.position += got
-      this.left -= got
+      this.left = Math.max(0, this.left - got)
+      this.pushed += got
       this.onBytes(got)
       this.push(got === length ? buffer : buffer.subarray(0, got))
     })

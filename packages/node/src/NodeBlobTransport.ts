@@ -1,7 +1,6 @@
 /** Core's `BlobTransport` for Node: files go to the socket in reads of 1 MiB, answers to the disk in batches, past Effect's streams. */
 import * as Fs from "node:fs"
 import { Readable } from "node:stream"
-import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as NodeStream from "@effect/platform-node/NodeStream"
@@ -11,14 +10,14 @@ import {
   BlobTransport,
   type CompressedContent,
   Compressor,
-  MediaType,
+  type FileContent,
   type ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import { FileReadable } from "./FileReadable.js"
+import * as Lent from "./Lent.js"
 import * as Body from "./NodeClient/Body.js"
 import { NodeResponse } from "./NodeClient/Response.js"
 import * as NodeCompressor from "./NodeCompressor.js"
@@ -30,21 +29,15 @@ import * as NodeCompressor from "./NodeCompressor.js"
 export const make = (options: { readonly streams?: boolean | undefined } = {}): BlobTransport.Service => ({
   streams: options.streams ?? true,
   request: (get) => get,
-  body: <E, R>(content: BlobContent<E, R>, onBytes: (bytes: number) => void) => {
-    if (content._tag === "Compressed") return compressedBody(content, onBytes)
-    return Effect.map(BlobTransport.portable.body(content, onBytes), (portable): BlobTransport.UploadBody<E> => {
-      if (content._tag !== "File") return portable
-      let failure = Option.none<E | ValidationError>()
-      const open = (): Readable =>
-        new FileReadable(content.fd, content.offset, content.size, onBytes).on("error", (cause) => {
-          failure = Option.some(content.readError(cause))
-        })
-      return {
-        body: Body.withReadable(portable.body, open),
-        failure: () => Option.orElse(failure, portable.failure),
-        compressed: portable.compressed
-      }
-    })
+  body: <E, R>(
+    content: BlobContent<E, R>,
+    onBytes: (bytes: number) => void,
+    options: BlobTransport.BodyOptions = {}
+  ) => {
+    if (content._tag === "Compressed") return compressedBody(content, onBytes, options)
+    return Effect.map(BlobTransport.portable.body(content, onBytes, options), (portable) =>
+      content._tag === "File" ? fileBody(content, onBytes, options, portable) : portable
+    )
   },
   receive: <E, R>(
     response: HttpClientResponse.HttpClientResponse,
@@ -62,12 +55,42 @@ const batch = 1 << 20
 /** Bytes waiting for the disk at which the network has to wait too. */
 const most = 4 << 20
 
+/** A portable body with the shorter way for our client. */
+const fileBody = <E, R>(
+  content: FileContent<E, R>,
+  onBytes: (bytes: number) => void,
+  { from = 0 }: BlobTransport.BodyOptions,
+  portable: BlobTransport.UploadBody<E>
+): BlobTransport.UploadBody<E> => {
+  let failure = Option.none<E | ValidationError>()
+  let readable: FileReadable | undefined
+  let stopped = false
+  const open = (): Readable => {
+    readable = new FileReadable(content.fd, content.offset + from, content.size - from, onBytes)
+    if (stopped) readable.stop()
+    return readable.on("error", (cause) => {
+      failure = Option.some(content.readError(cause))
+    })
+  }
+  return {
+    body: Body.withReadable(portable.body, open),
+    failure: () => Option.orElse(failure, portable.failure),
+    compressed: portable.compressed,
+    sent: () => readable?.pushed ?? portable.sent(),
+    stop: () => {
+      stopped = true
+      readable?.stop()
+      portable.stop()
+    }
+  }
+}
+
 const compressedBody = <E, R>(
   content: CompressedContent<E, R>,
-  onBytes: (bytes: number) => void
+  onBytes: (bytes: number) => void,
+  options: BlobTransport.BodyOptions
 ): Effect.Effect<BlobTransport.UploadBody<E>, never, R> =>
   Effect.gen(function* () {
-    const context = yield* Effect.context<R>()
     const compressor = yield* Compressor.Compressor
     const gzip: NodeCompressor.Compressed<E, R> = compressor.gzip(content.plain, onBytes)
     const chunks = gzip[NodeCompressor.OpenChunks]
@@ -75,18 +98,47 @@ const compressedBody = <E, R>(
     const remember = (error: E | ValidationError): void => {
       failure = Option.some(error)
     }
-    const stream = Stream.tapError(gzip.stream, (error) => Effect.sync(() => remember(error)))
-    const body = HttpBody.stream(Stream.provideContext(stream, context), MediaType.octetStream)
-    const open = (from: () => AsyncIterable<Uint8Array>): Readable =>
-      Readable.from(from(), { objectMode: false, highWaterMark: batch }).on("error", (cause) => {
+    const portable = yield* BlobTransport.portable.body(content, onBytes, options)
+    if (chunks === undefined) return portable
+    const part = new Part(options.from ?? 0)
+    const open = (): Readable =>
+      Readable.from(part.of(chunks()), { objectMode: false, highWaterMark: batch }).on("error", (cause) => {
         if (cause instanceof NodeCompressor.Broken) remember(cause.error)
       })
     return {
-      body: chunks === undefined ? body : Body.withReadable(body, () => open(chunks)),
-      failure: () => failure,
-      compressed: gzip.result
+      body: Body.withReadable(portable.body, open),
+      failure: () => Option.orElse(failure, portable.failure),
+      compressed: () => Option.orElse(gzip.result(), portable.compressed),
+      sent: () => (part.opened ? part.sent : portable.sent()),
+      stop: () => {
+        part.stopped = true
+        portable.stop()
+      }
     }
   })
+
+/** The bytes of a run behind the first few, until it is stopped. */
+class Part {
+  opened = false
+  stopped = false
+  sent = 0
+
+  constructor(private readonly from: number) {}
+
+  async *of(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    this.opened = true
+    this.sent = 0
+    let skip = this.from
+    for await (const chunk of chunks) {
+      if (this.stopped) return
+      const fresh = chunk.subarray(Math.min(skip, chunk.length))
+      skip -= chunk.length - fresh.length
+      this.sent += fresh.length
+      if (fresh.length > 0) yield fresh
+      else Lent.giveBack(chunk)
+    }
+  }
+}
 
 const readableOf = (response: HttpClientResponse.HttpClientResponse): Effect.Effect<Readable> =>
   response instanceof NodeResponse && !response.empty

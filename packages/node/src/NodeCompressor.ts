@@ -41,6 +41,7 @@ export class Broken<out E> extends Error {
 /** The service; its threads start with the first block, and end with the scope. */
 export const make = (options: Options = {}): Effect.Effect<Compressor.Service, never, Scope.Scope> =>
   Effect.map(Pool.make(Math.max(1, options.threads ?? Math.min(Os.availableParallelism(), 4))), (pool) => ({
+    name: Gzip.name,
     gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void): Compressed<E, R> => {
       let last = Option.none<Compressor.Result>()
       const done = (result: Compressor.Result): void => {

@@ -7,6 +7,9 @@ import * as Stream from "effect/Stream"
 import type { PlainContent } from "../ImageStore.js"
 import { ValidationError } from "../ValidationError.js"
 
+/** The encoder with this form around it; another number with every change of its bytes. */
+export const name = "ereg-gzip-1"
+
 /** Plain bytes of a block; the last one may be shorter. Changing it changes every digest. */
 export const blockSize = 1 << 20
 

@@ -11,6 +11,7 @@ import * as Gzip from "./Gzip.js"
 
 /** Encodes where it is called: 5 to 10 milliseconds a block, between which other fibers run. */
 export const portable: Service = {
+  name: Gzip.name,
   gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void) => {
     let last = Option.none<Result>()
     const stream = Stream.unwrap(

@@ -3,6 +3,7 @@
  * session, nor sends anything twice except the closing PUT; see `Upload`.
  */
 import * as HttpBody from "@effect/platform/HttpBody"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -21,11 +22,13 @@ import * as Client from "./Client.js"
 import * as Deadline from "./Deadline.js"
 import * as Exchange from "./Exchange.js"
 import * as Failure from "./Failure.js"
+import { gracefully } from "./Interruption.js"
 import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
+import * as Session from "./Session.js"
 
-/** A registry could ask for pieces larger than our memory by `OCI-Chunk-Min-Length`. */
-export const maxChunkSize = 64 * 1024 * 1024
+/** Pieces of less are refused by registries that keep blobs in S3. Spec section "Pushing a blob in chunks". */
+const minPiece = 5 * 1024 * 1024
 
 /** What is to be moved where. */
 export interface Job<E, R> {
@@ -35,13 +38,10 @@ export interface Job<E, R> {
   readonly known: Descriptor | undefined
   readonly content: BlobContent<E, R>
   readonly mediaType: string
-}
-
-/** An upload that the registry has open for us. */
-export interface Session {
-  /** Where the next request goes; every answer may move it. */
-  location: URL
-  readonly minChunk: number
+  /** Large enough to go on where it stopped. */
+  readonly resumable: boolean
+  /** Told of a session whenever it has moved, so that another process can go on with it. */
+  readonly remember: (session: Session.Session) => Effect.Effect<void>
 }
 
 /** Digest and size of what was sent. */
@@ -62,38 +62,46 @@ export const nameOf = <E, R>({ client, known, content, repository }: Job<E, R>):
   return `${what} ${digest ?? "of unknown digest"} to ${Client.nameOf(client, repository)}`
 }
 
-/** Sends the content and closes the session; returns what the registry has now. */
+/** Sends what the registry does not have of the content and closes the session; returns what the registry has now. */
 export const transfer = <E, R>(
   blob: Job<E, R>,
-  session: Session,
+  session: Session.Session,
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> =>
   Effect.gen(function* () {
     const transport = yield* BlobTransport.BlobTransport
-    const { refusesChunkedEncoding, refusesLargeBodies } = blob.client.state
     const { content, known } = blob
-    if (content._tag === "Compressed") {
-      return yield* transport.streams && !refusesChunkedEncoding
-        ? patchWhole(blob, session, transport, count)
-        : sendPieces(blob, session, count)
+    if (content._tag !== "Compressed" && session.received > 0) count(session.received)
+    if (known !== undefined && content._tag !== "Compressed" && session.received === known.size) {
+      yield* finish(blob, session, known.digest)
+      return known
     }
-    return yield* transport.streams && !refusesLargeBodies && known !== undefined
-      ? putWhole(blob, known, session, transport, count)
-      : sendPieces(blob, session, count)
+    const isOpen = isSentOpen(blob, session)
+    if (transport.streams && isOpen) return yield* patchOpen(blob, session, transport, count)
+    const isWhole = session.received === 0 && !blob.client.state.refusesLargeBodies
+    if (transport.streams && isWhole && known !== undefined && content._tag !== "Compressed") {
+      return yield* putWhole(blob, known, session, transport, count)
+    }
+    return yield* sendPieces(blob, session, count)
   })
 
-/** The error of a PATCH after which the registry holds something else than was sent. */
-export const isLostBytes = (error: RegistryError): boolean => error.detail?.startsWith(rangeComplaint) === true
+/** Whether it goes as one body of no announced length: what is compressed on the way, and what may have to stop early. */
+export const isSentOpen = <E, R>(
+  { client: { state }, content, known, resumable }: Job<E, R>,
+  session?: Session.Session
+): boolean => {
+  if (state.refusesChunkedEncoding) return false
+  if (content._tag === "Compressed") return true
+  return known !== undefined && !state.refusesLargeBodies && (resumable || (session?.received ?? 0) > 0)
+}
 
 // internal
-
-const rangeComplaint = "the registry received Range"
 
 /** One PUT with the content as it is. */
 const putWhole = <E, R>(
   blob: Job<E, R>,
   known: Descriptor,
-  session: Session,
+  session: Session.Session,
   transport: BlobTransport.Service,
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> => {
@@ -104,20 +112,32 @@ const putWhole = <E, R>(
     headers: { "content-type": MediaType.octetStream },
     accept: [201, 200, 204]
   }
-  return Effect.as(
-    sendStream(blob, call, known.size, transport, count, (response) => checkPut(call, response, known.digest)),
-    known
-  )
+  return Effect.gen(function* () {
+    const meter = yield* Deadline.makeMeter
+    const body = yield* transport.body(blob.content, (bytes) => {
+      meter.add(bytes)
+      count(bytes)
+    })
+    const upload = { meter, total: known.size }
+    yield* sendBody(blob, { ...call, body: body.body, upload }, body, (response) =>
+      checkPut(call, response, known.digest)
+    )
+    return known
+  })
 }
 
-/** One PATCH of unknown length, compressed on the way; the digest is known when it has ended. */
-const patchWhole = <E, R>(
+/**
+ * One PATCH of unknown length with all that is missing. Interrupted, the body ends early, and the registry keeps what
+ * it got. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks
+ */
+const patchOpen = <E, R>(
   blob: Job<E, R>,
-  session: Session,
+  session: Session.Session,
   transport: BlobTransport.Service,
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> =>
-  Effect.gen(function* () {
+  Effect.suspend(() => {
+    const { client, content, known } = blob
     const call: Exchange.Call = {
       operation: `upload ${nameOf(blob)}`,
       method: "PATCH",
@@ -125,58 +145,74 @@ const patchWhole = <E, R>(
       headers: { "content-type": MediaType.octetStream },
       accept: [202, 204]
     }
-    const plainSize = blob.content._tag === "Compressed" ? sizeOf(blob.content.plain) : 0
-    const { body, response } = yield* sendStream(blob, call, plainSize, transport, count, (response) =>
-      Effect.as(Exchange.drain(response), response)
-    )
-    const result = yield* checkResult(blob, call, body.compressed())
-    yield* advance(blob.client, session, call, response, result.size)
-    yield* finish(blob, session, result.digest)
-    return { digest: result.digest, size: result.size }
+    let stopped = false
+    let stopBody = () => {}
+    const send = Effect.gen(function* () {
+      const meter = yield* Deadline.makeMeter
+      const onBytes = (bytes: number) => {
+        meter.add(bytes)
+        count(bytes)
+      }
+      const body = yield* transport.body(content, onBytes, { from: session.received, stoppable: true })
+      stopBody = body.stop
+      if (stopped) stopBody()
+      const total = content._tag === "Compressed" ? sizeOf(content.plain) : sizeOf(content) - session.received
+      const response = yield* sendBody(blob, { ...call, body: body.body, upload: { meter, total } }, body, (response) =>
+        Effect.as(Exchange.drain(response), response)
+      )
+      yield* Session.advance(client, session, call, response, body.sent())
+      yield* blob.remember(session)
+      return stopped ? yield* Effect.interrupt : body.compressed()
+    })
+    const stop = () => {
+      stopped = true
+      stopBody()
+    }
+    return Effect.gen(function* () {
+      const compressed = yield* blob.resumable ? gracefully(send, stop) : send
+      if (content._tag === "Compressed") {
+        const { digest, size } = yield* checkResult(blob, call, compressed)
+        yield* finish(blob, session, digest)
+        return { digest, size }
+      }
+      // An answer that came before the body was read to its end.
+      if (known === undefined || session.received < known.size) return yield* Effect.fail(answeredEarly(call))
+      yield* finish(blob, session, known.digest)
+      return known
+    })
   })
 
 /** The content's own error comes first where a request failed because its body did. */
-const sendStream = <E, R, A>(
-  blob: Job<E, R>,
+const sendBody = <E, R, A>(
+  { client }: Job<E, R>,
   call: Exchange.Call,
-  total: number,
-  transport: BlobTransport.Service,
-  count: (bytes: number) => void,
+  body: BlobTransport.UploadBody<E>,
   use: (response: Exchange.Response) => Effect.Effect<A, RegistryError>
-) =>
-  Effect.gen(function* () {
-    const meter = yield* Deadline.makeMeter
-    const body = yield* transport.body(blob.content, (bytes) => {
-      meter.add(bytes)
-      count(bytes)
-    })
-    const response = yield* Effect.scoped(
-      Effect.flatMap(Request.send(blob.client, { ...call, body: body.body, upload: { meter, total } }), use)
-    ).pipe(
-      Effect.mapError(
-        (error): Fault<E> =>
-          Option.match(body.failure(), { onNone: () => error, onSome: (failure) => new SourceFailure(failure) })
-      )
+): Effect.Effect<A, Fault<E>> =>
+  Effect.scoped(Effect.flatMap(Request.send(client, call), use)).pipe(
+    Effect.mapError(
+      (error): Fault<E> =>
+        Option.match(body.failure(), { onNone: () => error, onSome: (failure) => new SourceFailure(failure) })
     )
-    return { body, response }
-  })
+  )
 
 /** Pieces of known length, one in memory at a time; a blob that is one piece goes by a single PUT. */
 const sendPieces = <E, R>(
   blob: Job<E, R>,
-  session: Session,
+  session: Session.Session,
   count: (bytes: number) => void
 ): Effect.Effect<Sent, Fault<E>, R> =>
   Effect.gen(function* () {
     const { client, content, known } = blob
-    const chunkSize = Math.min(maxChunkSize, Math.max(client.config.chunkSize, session.minChunk))
+    const from = session.received
+    const chunkSize = Math.min(Session.maxChunkSize, Math.max(client.config.chunkSize, session.minChunk))
     const compressor = yield* Compressor.Compressor
     const hash = (yield* Hasher.Hasher).make(known === undefined ? "sha256" : Digest.algorithm(known.digest))
-    const { compressed, stream } = BlobTransport.streamOf(content, compressor, count)
-    const capacity = known === undefined || content._tag === "Compressed" ? chunkSize : Math.min(chunkSize, known.size)
-    const piece = new Uint8Array(capacity)
+    const { compressed, stream } = BlobTransport.streamOf(content, compressor, count, from)
+    const isPlain = known !== undefined && content._tag !== "Compressed"
+    const piece = new Uint8Array(isPlain ? Math.min(chunkSize, known.size - from) : chunkSize)
+    let full = piece.length
     let filled = 0
-    let offset = 0
     const call = (method: "PATCH" | "PUT", url: string, headers: Record<string, string>): Exchange.Call => ({
       operation: `upload ${nameOf(blob)}`,
       method,
@@ -184,15 +220,22 @@ const sendPieces = <E, R>(
       headers: { "content-type": MediaType.octetStream, ...headers },
       accept: method === "PUT" ? [201, 200, 204] : [202, 204]
     })
-    const patch = Effect.suspend(() => {
-      const range = `${offset}-${offset + filled - 1}`
+    const patch = Effect.gen(function* () {
+      const range = `${session.received}-${session.received + filled - 1}`
       const request = call("PATCH", session.location.href, { "content-range": range })
-      return sendBytes(client, request, piece.subarray(0, filled), (response) => {
-        offset += filled
-        filled = 0
-        return Effect.zipRight(Exchange.drain(response), advance(client, session, request, response, offset))
-      })
+      const [took, response] = yield* Effect.timed(
+        sendBytes(client, request, piece.subarray(0, filled), (response) =>
+          Effect.as(Exchange.drain(response), response)
+        )
+      )
+      yield* Session.advance(client, session, request, response, filled)
+      yield* blob.remember(session)
+      // A second's worth, so that an interruption has not long to wait for its end.
+      const second = (filled / Math.max(1, Duration.toMillis(took))) * 1000
+      full = Math.min(piece.length, Math.max(minPiece, session.minChunk, Math.floor(second)))
+      filled = 0
     })
+    const flush = blob.resumable ? gracefully(patch, () => {}) : patch
     yield* Stream.runForEach(
       Stream.mapError(stream, (error) => new SourceFailure(error)),
       (bytes) =>
@@ -200,8 +243,8 @@ const sendPieces = <E, R>(
           if (content._tag !== "Compressed") hash.update(bytes)
           let at = 0
           while (at < bytes.length) {
-            if (filled === piece.length && piece.length > 0) yield* patch
-            const part = bytes.subarray(at, at + piece.length - filled)
+            if (filled >= full && full > 0) yield* flush
+            const part = bytes.subarray(at, at + full - filled)
             if (part.length === 0) return yield* Effect.fail(tooLong(blob))
             piece.set(part, filled)
             filled += part.length
@@ -210,21 +253,23 @@ const sendPieces = <E, R>(
         })
     )
     const request = call("PUT", session.location.href, {})
-    const size = offset + filled
+    const size = session.received + filled
+    // Of what was sent before nobody has the bytes here; the registry compares the digest of all.
+    const own = from === 0 || known === undefined ? hash.digest() : known.digest
     const result: Sent =
-      content._tag === "Compressed" ? yield* checkResult(blob, request, compressed()) : { digest: hash.digest(), size }
-    if (known !== undefined && content._tag !== "Compressed" && result.digest !== known.digest) {
+      content._tag === "Compressed" ? yield* checkResult(blob, request, compressed()) : { digest: own, size }
+    if (isPlain && result.digest !== known.digest) {
       const message = `the source's bytes are ${result.digest}, ${size} of them`
       return yield* Effect.fail(new SourceFailure(ValidationError.of("DigestMismatch", known.digest, message)))
     }
-    if (offset === 0) {
+    if (session.received === 0) {
       const put = { ...request, url: withDigest(session.location, result.digest) }
       yield* sendBytes(client, put, piece.subarray(0, filled), (response) => checkPut(put, response, result.digest))
       return { digest: result.digest, size }
     }
-    if (filled > 0) yield* patch
+    if (filled > 0) yield* flush
     yield* finish(blob, session, result.digest)
-    return { digest: result.digest, size }
+    return { digest: result.digest, size: content._tag === "Compressed" ? result.size : size }
   })
 
 const tooLong = <E, R>({ known }: Job<E, R>) =>
@@ -251,30 +296,12 @@ const sendBytes = <A>(
     )
   )
 
-/** After a PATCH whose answer was read: the session may have moved, and the registry must have got what was sent. */
-const advance = (
-  client: Client.Client,
-  session: Session,
-  call: Exchange.Call,
-  response: Exchange.Response,
-  sent: number
-): Effect.Effect<void, RegistryError> =>
-  Effect.gen(function* () {
-    const { location, range } = response.headers
-    if (location !== undefined) {
-      session.location = yield* Exchange.judge(client, { ...call, url: response.url }, location, "location")
-    }
-    const end = range === undefined ? undefined : /^(?:bytes=)?0-(\d+)$/.exec(range.trim())?.[1]
-    // `0-0` stands for nothing as well as for one byte.
-    const received = end === undefined ? undefined : Number(end) === 0 && sent !== 1 ? 0 : Number(end) + 1
-    if (range !== undefined && received !== sent) {
-      const detail = `${rangeComplaint} ${range} after ${sent} bytes`
-      return yield* Effect.fail(Failure.make(call, "Protocol", { status: response.status, detail }))
-    }
-  })
-
 /** The closing PUT. Its answer may get lost: then the blob is looked for before it is sent again. */
-const finish = <E, R>(blob: Job<E, R>, session: Session, digest: Digest.Digest): Effect.Effect<void, RegistryError> => {
+const finish = <E, R>(
+  blob: Job<E, R>,
+  session: Session.Session,
+  digest: Digest.Digest
+): Effect.Effect<void, RegistryError> => {
   const { client, repository } = blob
   const call: Exchange.Call = {
     operation: `finish upload of ${nameOf(blob)}`,
@@ -311,10 +338,7 @@ const checkResult = <E, R>(
   call: Exchange.Call,
   result: Option.Option<Compressor.Result>
 ): Effect.Effect<Compressor.Result, RegistryError | SourceFailure<ValidationError>> => {
-  // An answer that came before the body was read to its end.
-  if (Option.isNone(result)) {
-    return Effect.fail(Failure.make(call, "Protocol", { detail: "the registry answered before it had everything" }))
-  }
+  if (Option.isNone(result)) return Effect.fail(answeredEarly(call))
   if (content._tag === "Compressed" && result.value.diffId !== content.diffId) {
     const subject = `layer ${content.diffId} for ${Client.nameOf(client, repository)}`
     const message = `its bytes are ${result.value.diffId}, not what the image's config says`
@@ -322,6 +346,9 @@ const checkResult = <E, R>(
   }
   return Effect.succeed(result.value)
 }
+
+const answeredEarly = (call: Exchange.Call): RegistryError =>
+  Failure.make(call, "ConnectionLost", { detail: "the registry answered before it had everything" })
 
 /** Bytes of content that is not compressed on the way. */
 export const sizeOf = (

@@ -2,8 +2,10 @@
  * Writing blobs, by the cheapest way that works: it is there; mounted from another repository; one streamed PUT; or
  * pieces. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BlobTransport from "../BlobTransport.js"
 import * as Compressor from "../Compressor.js"
@@ -13,25 +15,15 @@ import type { Descriptor } from "../model/Descriptor.js"
 import * as Digest from "../model/Digest.js"
 import * as Progress from "../Progress.js"
 import { RegistryError } from "../RegistryError.js"
+import * as UploadJournal from "../UploadJournal.js"
 import { ValidationError } from "../ValidationError.js"
+import * as Auth from "./Auth.js"
 import * as Blob from "./Blob.js"
 import * as Client from "./Client.js"
-import * as Exchange from "./Exchange.js"
-import * as Failure from "./Failure.js"
-import * as Request from "./Request.js"
 import * as Retry from "./Retry.js"
 import * as Scopes from "./Scopes.js"
-import {
-  type Fault,
-  isLostBytes,
-  type Job,
-  maxChunkSize,
-  nameOf,
-  type Session,
-  SourceFailure,
-  sizeOf,
-  transfer
-} from "./Transfer.js"
+import * as Session from "./Session.js"
+import { type Fault, isSentOpen, type Job, nameOf, SourceFailure, sizeOf, transfer } from "./Transfer.js"
 
 /** Makes the blob present in the repository and says how that came about. */
 export const upload = <E, R>(
@@ -44,25 +36,45 @@ export const upload = <E, R>(
     if (known !== undefined && write.force !== true && (yield* isThere(client, repository, known))) {
       return { descriptor: known, outcome: "Exists" as const }
     }
+    const before = Option.getOrUndefined(write.before ?? Option.none())
+    if (before !== undefined && write.force !== true) {
+      const outcome = yield* findBefore(client, repository, before, write)
+      if (Option.isSome(outcome)) return { descriptor: before, outcome: outcome.value }
+    }
     const content = yield* write.content
     if (known !== undefined) yield* checkSize(client, repository, known, content)
-    const blob: Job<E, R> = { client, repository, known, content, mediaType: write.mediaType }
-    const from = known === undefined || write.force === true ? undefined : mountSource(blob, write.alsoIn)
-    const begun = from === undefined || known === undefined ? Option.none() : yield* mount(blob, known, from)
+    const size = content._tag === "Compressed" ? sizeOf(content.plain) : sizeOf(content)
+    const blob: Job<E, R> = {
+      client,
+      repository,
+      known,
+      content,
+      mediaType: write.mediaType,
+      resumable: size > client.config.resumeAbove,
+      remember: () => Effect.void
+    }
+    const begun =
+      known === undefined || write.force === true ? Option.none() : yield* mountAny(blob, known, write.alsoIn)
     if (Option.isSome(begun) && begun.value === "Mounted" && known !== undefined) {
       return { descriptor: known, outcome: "Mounted" as const }
     }
     const session = Option.filter(begun, (value) => value !== "Mounted")
-    const descriptor = yield* sendUntilThere(blob, session)
+    const descriptor = yield* Effect.scoped(sendUntilThere(blob, session))
     return { descriptor, outcome: "Sent" as const }
   })
 
 // internal
 
-const isThere = (client: Client.Client, repository: string, { digest, size }: Descriptor) =>
+/** A registry that does not tell sizes is believed, unless the size has to be confirmed. */
+const isThere = (
+  client: Client.Client,
+  repository: string,
+  { digest, size }: Descriptor,
+  confirmed = false
+): Effect.Effect<boolean, RegistryError> =>
   Effect.map(
     Blob.head(client, repository, digest),
-    Option.exists((found) => Option.match(found.size, { onNone: () => true, onSome: (there) => there === size }))
+    Option.exists((found) => Option.match(found.size, { onNone: () => !confirmed, onSome: (there) => there === size }))
   )
 
 /** docker-registry takes any size that a manifest claims, so sizes are ours to check. */
@@ -80,63 +92,86 @@ const checkSize = <E, R>(
   return Effect.fail(ValidationError.of("DigestMismatch", subject, message))
 }
 
-const mountSource = <E, R>({ client, content, repository }: Job<E, R>, alsoIn: ReadonlyArray<string>) => {
-  const remote = content._tag === "Remote" && content.origin === client.endpoint.origin ? [content.repository] : []
-  return [...remote, ...alsoIn].find((name) => name !== repository)
-}
-
-/** Mounted, or the session that a registry opens instead; `None` where it refuses, which is no error. */
-const mount = <E, R>(
-  blob: Job<E, R>,
-  known: Descriptor,
-  from: string
-): Effect.Effect<Option.Option<"Mounted" | Session>, RegistryError> => {
-  const query = `?mount=${encodeURIComponent(known.digest)}&from=${encodeURIComponent(from)}`
-  const call = { ...startCall(blob, query), accept: [201, 202], scopes: [Scopes.repository(from, "pull")] }
-  return Retry.exchange(blob.client, call, (response) =>
-    Effect.gen(function* () {
-      if (response.status === 201) return Option.some("Mounted" as const)
-      return Option.some(yield* sessionOf(blob.client, call, response))
-    })
-  ).pipe(Effect.catchAll((error) => (error.status === undefined ? Effect.fail(error) : Effect.succeed(Option.none()))))
-}
-
-const start = <E, R>(blob: Job<E, R>): Effect.Effect<Session, RegistryError> => {
-  const call = startCall(blob, "")
-  return Retry.exchange(blob.client, call, (response) => sessionOf(blob.client, call, response))
-}
-
-const startCall = <E, R>(blob: Job<E, R>, query: string): Exchange.Call => ({
-  operation: `start upload of ${nameOf(blob)}`,
-  method: "POST",
-  url: Client.urlOf(blob.client, `${blob.repository}/blobs/uploads/${query}`),
-  accept: [202]
-})
-
-const sessionOf = (client: Client.Client, call: Exchange.Call, response: Exchange.Response) =>
+/** What the content became at another time, where the registry has it, digest and size: here, or to be mounted. */
+const findBefore = <E, R>(
+  client: Client.Client,
+  repository: string,
+  before: Descriptor,
+  { alsoIn }: BlobWrite<E, R>
+): Effect.Effect<Option.Option<"Exists" | "Mounted">, RegistryError> =>
   Effect.gen(function* () {
-    const { location } = response.headers
-    if (location === undefined) {
-      return yield* Effect.fail(Failure.make(call, "Protocol", { status: response.status, detail: "no Location came" }))
+    if (yield* isThere(client, repository, before, true)) return Option.some("Exists")
+    for (const from of alsoIn.filter((name) => name !== repository).slice(0, maxMounts)) {
+      const subject = `${before.digest} to ${Client.nameOf(client, repository)}`
+      const begun = yield* mount(client, repository, subject, before, from)
+      if (Option.isNone(begun)) continue
+      // Its content is not compressed yet, and may come to something else.
+      if (begun.value !== "Mounted") yield* Session.cancel(client, begun.value)
+      else if (yield* isThere(client, repository, before, true)) return Option.some("Mounted")
     }
-    yield* Exchange.drain(response)
-    const url = yield* Exchange.judge(client, { ...call, url: response.url }, location, "location")
-    const min = Number(response.headers["oci-chunk-min-length"] ?? "0")
-    const session: Session = {
-      location: url,
-      minChunk: Number.isFinite(min) ? Math.max(0, Math.min(min, maxChunkSize)) : 0
+    return Option.none()
+  })
+
+/** Each try costs a request, and a list from memory may be of repositories that are gone. */
+const maxMounts = 2
+
+/** Mounted from one of the repositories, or the session that a registry opens instead. */
+const mountAny = <E, R>(
+  { client, content, repository, ...blob }: Job<E, R>,
+  known: Descriptor,
+  alsoIn: ReadonlyArray<string>
+): Effect.Effect<Option.Option<"Mounted" | Session.Session>, RegistryError> =>
+  Effect.gen(function* () {
+    const remote = content._tag === "Remote" && content.origin === client.endpoint.origin ? [content.repository] : []
+    const candidates = [...new Set([...remote, ...alsoIn])].filter((name) => name !== repository).slice(0, maxMounts)
+    const subject = nameOf({ client, content, repository, ...blob })
+    let session = Option.none<Session.Session>()
+    for (const from of candidates) {
+      const begun = yield* mount(client, repository, subject, known, from)
+      if (Option.isNone(begun)) continue
+      if (Option.isSome(session)) yield* Session.cancel(client, session.value)
+      if (begun.value === "Mounted") return begun
+      session = Option.some(begun.value)
     }
     return session
   })
 
+/** Mounted, or the session that a registry opens instead; `None` where it refuses, which is no error. */
+const mount = (
+  client: Client.Client,
+  repository: string,
+  subject: string,
+  known: Descriptor,
+  from: string
+): Effect.Effect<Option.Option<"Mounted" | Session.Session>, RegistryError> => {
+  const query = `?mount=${encodeURIComponent(known.digest)}&from=${encodeURIComponent(from)}`
+  const call = {
+    ...Session.startCall(client, repository, subject, query),
+    accept: [201, 202],
+    scopes: [Scopes.repository(from, "pull")]
+  }
+  return Retry.exchange(client, call, (response) =>
+    Effect.gen(function* () {
+      if (response.status === 201) return Option.some("Mounted" as const)
+      return Option.some(yield* Session.opened(client, call, response))
+    })
+  ).pipe(Effect.catchAll((error) => (error.status === undefined ? Effect.fail(error) : Effect.succeed(Option.none()))))
+}
+
 /** Sends the blob in one session after the other until one succeeds or enough was tried. */
 const sendUntilThere = <E, R>(
-  blob: Job<E, R>,
-  begun: Option.Option<Session>
-): Effect.Effect<Descriptor, RegistryError | ValidationError | E, R> =>
+  job: Job<E, R>,
+  begun: Option.Option<Session.Session>
+): Effect.Effect<Descriptor, RegistryError | ValidationError | E, R | Scope.Scope> =>
   Effect.gen(function* () {
-    const { client, content, known, mediaType, repository } = blob
-    const operation = `upload ${nameOf(blob)}`
+    const { client, content, known, mediaType, repository } = job
+    const operation = `upload ${nameOf(job)}`
+    const claim = job.resumable ? yield* claimEntry(job) : Option.none()
+    const inJournal = (use: (claim: UploadJournal.Claim) => Effect.Effect<void>) =>
+      Option.match(claim, { onNone: () => Effect.void, onSome: use })
+    const remember = (session: Session.Session) => inJournal(({ write }) => write({ location: session.location.href }))
+    const blob: Job<E, R> = { ...job, remember }
+
     const progress = yield* Progress.Progress
     const source = content._tag === "Compressed" ? content.diffId : known?.digest
     let counted = 0
@@ -145,6 +180,43 @@ const sendUntilThere = <E, R>(
       if (source !== undefined) progress.emit({ _tag: "BlobProgress", digest: source, bytes })
     }
     let wrong = false
+    let furthest = 0
+    let moved = false
+    const advanced = ({ received }: Session.Session) => {
+      moved ||= received > furthest
+      furthest = Math.max(furthest, received)
+    }
+    let current: Session.Session | undefined = Option.getOrUndefined(begun)
+
+    /** The session to send through: the one that broke off as far as the registry has it, the journal's, or a new one. */
+    const next = (number: number): Effect.Effect<Session.Session, RegistryError> =>
+      Effect.gen(function* () {
+        if (number === 1 && current !== undefined) return yield* Effect.as(remember(current), current)
+        const location = current?.location.href ?? Option.getOrUndefined(yield* readEntry(claim))
+        const left =
+          location === undefined
+            ? Option.none<Session.Session>()
+            : yield* Session.reopen(client, nameOf(blob), location, current?.minChunk)
+        if (Option.isSome(left) && left.value.received <= (known?.size ?? left.value.received)) {
+          advanced(left.value)
+          return left.value
+        }
+        const fresh = yield* Session.start(client, repository, nameOf(blob))
+        yield* remember(fresh)
+        return fresh
+      })
+
+    /** What becomes of a session that did not get to its end. */
+    const abandon = (session: Session.Session, cause: Cause.Cause<Fault<E>>) => {
+      advanced(session)
+      const keeps = Cause.isInterrupted(cause) ? Option.isSome(claim) : mayGoOn(blob, cause)
+      current = keeps ? session : undefined
+      if (keeps) return Effect.void
+      return Effect.zipRight(
+        Session.cancel(client, session),
+        inJournal(({ remove }) => remove)
+      )
+    }
 
     const attempt = (number: number): Effect.Effect<Descriptor, Fault<E>, R> =>
       Effect.uninterruptibleMask((restore) =>
@@ -155,11 +227,12 @@ const sendUntilThere = <E, R>(
             if (known !== undefined && (yield* restore(isThere(client, repository, known)))) return known
             if (wrong) yield* restore(checkSource(blob))
           }
-          const session = number === 1 && Option.isSome(begun) ? begun.value : yield* restore(start(blob))
-          return yield* restore(transfer(blob, session, count)).pipe(
-            Effect.tapErrorCause(() => cancel(client, session)),
-            Effect.map(({ digest, size }) => ({ ...(known ?? { mediaType }), digest, size }))
+          const session = yield* restore(next(number))
+          const { digest, size } = yield* restore(transfer(blob, session, count)).pipe(
+            Effect.tapErrorCause((cause) => abandon(session, cause))
           )
+          yield* inJournal(({ remove }) => remove)
+          return { ...(known ?? { mediaType }), digest, size }
         })
       )
 
@@ -168,10 +241,45 @@ const sendUntilThere = <E, R>(
       wrong = isWrong(fault) || fault.codes.some(({ code }) => code === "DIGEST_INVALID")
       return wrong || isLostSession(fault) || fallsBack(blob, fault)
     }
-    return yield* Retry.retry(client, operation, attempt, { restart }).pipe(
-      Effect.catchAll((fault) => Effect.fail(fault instanceof SourceFailure ? fault.error : fault))
+    const progressed = () => {
+      const since = moved
+      moved = false
+      return since
+    }
+    return yield* Retry.retry(client, operation, attempt, { restart, progressed }).pipe(
+      Effect.catchAll((fault) => Effect.fail(fault instanceof SourceFailure ? fault.error : fault)),
+      // Without a journal nobody will ever go on with it.
+      Effect.onError(() =>
+        current === undefined || Option.isSome(claim) ? Effect.void : Session.cancel(client, current)
+      )
     )
   })
+
+/** The right to go on with this upload, also after this process. */
+const claimEntry = <E, R>({ client, content, known, repository }: Job<E, R>) =>
+  Effect.gen(function* () {
+    const journal = yield* UploadJournal.UploadJournal
+    const compressor = yield* Compressor.Compressor
+    const what = content._tag === "Compressed" ? `${content.diffId} ${compressor.name}` : known?.digest
+    if (what === undefined) return Option.none()
+    const account = yield* Auth.account(client)
+    return yield* journal.claim({ origin: client.endpoint.origin, account, repository, content: what })
+  })
+
+const readEntry = (claim: Option.Option<UploadJournal.Claim>): Effect.Effect<Option.Option<string>> =>
+  Option.match(claim, {
+    onNone: () => Effect.succeedNone,
+    onSome: ({ read }) =>
+      Effect.map(
+        read,
+        Option.map(({ location }) => location)
+      )
+  })
+
+/** A fault of the network, after which the registry may still have what it got. */
+const mayGoOn = <E, R>({ resumable }: Job<E, R>, cause: Cause.Cause<Fault<E>>): boolean =>
+  resumable &&
+  Option.exists(Cause.failureOption(cause), (fault) => fault instanceof RegistryError && Retry.isTransient(fault))
 
 const isWrong = (error: unknown): boolean =>
   error instanceof RegistryError && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
@@ -179,16 +287,17 @@ const isWrong = (error: unknown): boolean =>
 const isLostSession = (error: RegistryError): boolean =>
   error.codes.some(({ code }) => code === "BLOB_UPLOAD_UNKNOWN" || code === "BLOB_UPLOAD_INVALID") ||
   (error.method !== "POST" && (error.status === 404 || error.status === 416)) ||
-  isLostBytes(error)
+  Session.isLostBytes(error)
 
-/** The registry wants pieces instead; remembered for the blobs that follow. */
-const fallsBack = <E, R>({ client: { config, state }, content, known }: Job<E, R>, error: RegistryError): boolean => {
+/** The registry wants another way; remembered for the blobs that follow. */
+const fallsBack = <E, R>(blob: Job<E, R>, error: RegistryError): boolean => {
+  const { config, state } = blob.client
   const status = error.status ?? 0
-  if (content._tag === "Compressed" && !state.refusesChunkedEncoding && [400, 411, 501].includes(status)) {
+  if (error.method === "PATCH" && isSentOpen(blob) && [400, 411, 501].includes(status)) {
     state.refusesChunkedEncoding = true
     return true
   }
-  const large = known !== undefined && known.size > config.chunkSize
+  const large = blob.known !== undefined && blob.known.size > config.chunkSize
   if (large && !state.refusesLargeBodies && [411, 413].includes(status)) {
     state.refusesLargeBodies = true
     return true
@@ -210,19 +319,3 @@ const checkSource = <E, R>({ content, known }: Job<E, R>): Effect.Effect<void, S
     const message = `the source's bytes are ${digest}`
     return yield* Effect.fail(new SourceFailure(ValidationError.of("DigestMismatch", known.digest, message)))
   })
-
-/** Errors are ignored: the registry drops a forgotten session by itself, only later. */
-const cancel = (client: Client.Client, session: Session): Effect.Effect<void> => {
-  const call: Exchange.Call = {
-    operation: "cancel upload",
-    method: "DELETE",
-    url: session.location.href,
-    accept: [200, 202, 204, 404]
-  }
-  return Effect.scoped(Effect.flatMap(Request.send(client, call), Exchange.drain)).pipe(
-    Effect.interruptible,
-    Effect.timeoutOption("2 seconds"),
-    Effect.catchAll(() => Effect.void),
-    Effect.asVoid
-  )
-}
