@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as BlobInfoCache from "./BlobInfoCache.js"
 import * as Plan from "./Copy/Plan.js"
 import type {
   BlobWrite,
@@ -157,7 +158,7 @@ export const transfer = <E, R, E2, R2>(
     const move = mover(subject, reader, writer, memo, options.repository)
     const plan =
       entry.root._tag === "Draft"
-        ? Plan.draft(entry.root, options, memo.compressed)
+        ? Plan.draft(entry.root, options, memo.compressed, yield* remembered(entry.root.layers))
         : yield* Plan.graph(
             subject,
             reader,
@@ -227,6 +228,18 @@ const checkMissing = (subject: string, entry: ImageEntry, options: Options): Eff
   return Effect.fail(ValidationError.of("MissingContent", subject, message))
 }
 
+/** What layers were compressed to by earlier runs. */
+const remembered = (layers: ReadonlyArray<Descriptor>) =>
+  Effect.gen(function* () {
+    const cache = yield* BlobInfoCache.BlobInfoCache
+    const found = new Map<Digest, BlobInfoCache.Compressed>()
+    for (const { digest } of layers) {
+      const compressed = yield* cache.compressed(digest)
+      if (Option.isSome(compressed)) found.set(digest, compressed.value)
+    }
+    return found
+  })
+
 /** Moves one blob and remembers what became of it. */
 const mover =
   <E, R, E2, R2>(
@@ -247,13 +260,19 @@ const mover =
       })
       const write: BlobWrite<E | ValidationError, R> = {
         descriptor: blob.target,
+        before: Option.fromNullable(blob.before),
         mediaType: Option.getOrElse(blob.gzip, () => blob.source.mediaType),
         content: contentOf(reader, blob),
         force,
         alsoIn: elsewhere
       }
       const result = yield* Effect.mapError(writer.writeBlob(write), (error) => blame(subject, error))
-      if (Option.isSome(blob.gzip)) memo.compressed.set(digest, result.descriptor)
+      if (Option.isSome(blob.gzip)) {
+        memo.compressed.set(digest, result.descriptor)
+        // What was sent was compressed here, and its plain bytes had the digest: nobody else vouches for the pair.
+        if (result.outcome === "Sent")
+          yield* (yield* BlobInfoCache.BlobInfoCache).recordCompressed(digest, result.descriptor)
+      }
       if (repository !== undefined) {
         const holders = memo.repositories.get(result.descriptor.digest) ?? new Set()
         memo.repositories.set(result.descriptor.digest, holders.add(repository))

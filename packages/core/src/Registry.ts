@@ -2,10 +2,12 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as BlobInfoCache from "./BlobInfoCache.js"
 import type { ImageName, ImageSource, ImageTarget } from "./ImageStore.js"
 import type { Digest } from "./model/Digest.js"
 import * as ManifestModel from "./model/Manifest.js"
 import * as Reference from "./model/Reference.js"
+import * as Auth from "./Registry/Auth.js"
 import * as Blob from "./Registry/Blob.js"
 import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
@@ -89,7 +91,16 @@ export const repository = (
           Manifest.head(client, repository, digest),
           Option.exists((there) => there.digest === digest && there.size === size)
         ),
-      writeBlob: (write) => Upload.upload(client, repository, write),
+      writeBlob: (write) =>
+        Effect.gen(function* () {
+          const cache = yield* BlobInfoCache.BlobInfoCache
+          // Known only once the registry has answered: before that nobody's credentials are looked up.
+          const place = Effect.map(Auth.account(client), (account) => ({ origin: client.endpoint.origin, account }))
+          const seen = (digest: Digest) => Effect.flatMap(place, (at) => cache.repositories(at, digest))
+          const result = yield* Upload.upload(client, repository, write, seen)
+          yield* cache.recordRepository(yield* place, result.descriptor.digest, repository)
+          return result
+        }),
       lacksContent: (error) =>
         error instanceof RegistryError && error.codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN"),
       writeManifest: (descriptor, bytes, names) =>

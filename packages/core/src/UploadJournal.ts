@@ -12,8 +12,6 @@ import type * as Scope from "effect/Scope"
 export interface Key {
   /** `https://registry.example:5000` */
   readonly origin: string
-  /** The user name there, empty for nobody: another account's session is of no use. */
-  readonly account: string
   readonly repository: string
   /** What is uploaded: its digest, or for a layer that is compressed on the way its diff ID and the compressor. */
   readonly content: string
@@ -75,5 +73,4 @@ export const makeMemory: Effect.Effect<Service> = Effect.sync(() => {
 export const layerMemory: Layer.Layer<never> = Layer.effect(UploadJournal, makeMemory)
 
 /** One text for a key, the same in every process; no two keys share one. */
-export const keyText = ({ account, content, origin, repository }: Key): string =>
-  JSON.stringify([origin, account, repository, content])
+export const keyText = ({ content, origin, repository }: Key): string => JSON.stringify([origin, repository, content])

@@ -1,6 +1,12 @@
 /** @packageDocumentation The batteries for Node. `NodeRegistry.layer` is all that most programs need. */
+export * as CredentialHelper from "./CredentialHelper.js"
+export * as DockerConfig from "./DockerConfig.js"
+export * as NodeBlobInfoCache from "./NodeBlobInfoCache.js"
 export * as NodeBlobTransport from "./NodeBlobTransport.js"
 export * as NodeClient from "./NodeClient.js"
 export * as NodeCompressor from "./NodeCompressor.js"
 export * as NodeHasher from "./NodeHasher.js"
+export * as NodeProcessLock from "./NodeProcessLock.js"
 export * as NodeRegistry from "./NodeRegistry.js"
+export * as NodeUploadJournal from "./NodeUploadJournal.js"
+export * as Tls from "./Tls.js"

@@ -19,6 +19,8 @@ export interface PlannedBlob {
   readonly gzip: Option.Option<string>
   /** The descriptor at the target, where it is known before the blob was moved. */
   readonly target: Option.Option<Descriptor>
+  /** What it was compressed to at another time. */
+  readonly before?: Descriptor | undefined
 }
 
 export interface Plan {
@@ -36,11 +38,15 @@ export interface DraftOptions {
   readonly format?: Manifest.Format | undefined
 }
 
-/** A docker-archive's image: its layers become those of a manifest made at the end; `known` says which layer a diff ID became before. */
+/**
+ * A docker-archive's image: its layers become those of a manifest made at the end. `known` says which layer a diff ID
+ * became in this run, `remembered` at another time.
+ */
 export const draft = (
   root: Root & { readonly _tag: "Draft" },
   options: DraftOptions,
-  known: ReadonlyMap<Digest, Descriptor>
+  known: ReadonlyMap<Digest, Descriptor>,
+  remembered: ReadonlyMap<Digest, Pick<Descriptor, "digest" | "size">>
 ): Plan => {
   const format = options.format ?? "docker"
   const types = Manifest.mediaTypes(format)
@@ -50,11 +56,14 @@ export const draft = (
   for (const layer of root.layers) {
     const plain = MediaType.layerCompression(layer.mediaType) === "none"
     if (plain && options.compress !== "none") {
-      const before = Option.map(Option.fromNullable(known.get(layer.digest)), (descriptor) => ({
-        ...descriptor,
-        mediaType: types.layerGzip
-      }))
-      unique.set(layer.digest, { source: layer, gzip: Option.some(types.layerGzip), target: before })
+      const as = (found: Pick<Descriptor, "digest" | "size"> | undefined) =>
+        Option.map(Option.fromNullable(found), ({ digest, size }) => ({ mediaType: types.layerGzip, digest, size }))
+      unique.set(layer.digest, {
+        source: layer,
+        gzip: Option.some(types.layerGzip),
+        target: as(known.get(layer.digest)),
+        before: Option.getOrUndefined(as(remembered.get(layer.digest)))
+      })
     } else {
       const as = { ...layer, mediaType: plain ? types.layer : types.layerGzip }
       unique.set(layer.digest, { source: as, gzip: Option.none(), target: Option.some(as) })

@@ -75,11 +75,13 @@ export const explain = (client: Client, error: RegistryError): Effect.Effect<Reg
   })
 }
 
-/** The user name at the client's registry, empty for nobody. */
+/** The user name that the registry knows us by; empty for nobody, and where it has not asked. */
 export const account = (client: Client): Effect.Effect<string> =>
-  Effect.map(Effect.option(client.credential), (found) =>
-    Option.match(Option.flatten(found), { onNone: () => "", onSome: accountOf })
-  )
+  client.tokens.challenges.has(new URL(client.endpoint.origin).origin)
+    ? Effect.map(Effect.option(client.credential), (found) =>
+        Option.match(Option.flatten(found), { onNone: () => "", onSome: accountOf })
+      )
+    : Effect.succeed("")
 
 // internal
 

@@ -76,6 +76,8 @@ export const exchange = (
     const sent = client.http.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, {
         ...Option.getOrElse(init, () => ({})),
+        // Cookies and client certificates are for the registry, not for where it leads to.
+        ...(isOwn(client, url) ? {} : { credentials: "omit" }),
         redirect: "manual"
       }),
       Effect.mapError((error) => Failure.fromClient(subject, error))

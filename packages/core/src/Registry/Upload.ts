@@ -17,7 +17,6 @@ import * as Progress from "../Progress.js"
 import { RegistryError } from "../RegistryError.js"
 import * as UploadJournal from "../UploadJournal.js"
 import { ValidationError } from "../ValidationError.js"
-import * as Auth from "./Auth.js"
 import * as Blob from "./Blob.js"
 import * as Client from "./Client.js"
 import * as Retry from "./Retry.js"
@@ -25,11 +24,15 @@ import * as Scopes from "./Scopes.js"
 import * as Session from "./Session.js"
 import { type Fault, isSentOpen, type Job, nameOf, SourceFailure, sizeOf, transfer } from "./Transfer.js"
 
-/** Makes the blob present in the repository and says how that came about. */
+/**
+ * Makes the blob present in the repository and says how that came about. `elsewhere` tells more repositories of this
+ * registry that may hold it, once it is clear that this one does not.
+ */
 export const upload = <E, R>(
   client: Client.Client,
   repository: string,
-  write: BlobWrite<E, R>
+  write: BlobWrite<E, R>,
+  elsewhere: (digest: Digest.Digest) => Effect.Effect<ReadonlyArray<string>> = () => Effect.succeed([])
 ): Effect.Effect<BlobWritten, RegistryError | ValidationError | E, R> =>
   Effect.gen(function* () {
     const known = Option.getOrUndefined(write.descriptor)
@@ -38,7 +41,7 @@ export const upload = <E, R>(
     }
     const before = Option.getOrUndefined(write.before ?? Option.none())
     if (before !== undefined && write.force !== true) {
-      const outcome = yield* findBefore(client, repository, before, write)
+      const outcome = yield* findBefore(client, repository, before, write.alsoIn, elsewhere)
       if (Option.isSome(outcome)) return { descriptor: before, outcome: outcome.value }
     }
     const content = yield* write.content
@@ -54,7 +57,9 @@ export const upload = <E, R>(
       remember: () => Effect.void
     }
     const begun =
-      known === undefined || write.force === true ? Option.none() : yield* mountAny(blob, known, write.alsoIn)
+      known === undefined || write.force === true
+        ? Option.none()
+        : yield* mountAny(blob, known, [...write.alsoIn, ...(yield* elsewhere(known.digest))])
     if (Option.isSome(begun) && begun.value === "Mounted" && known !== undefined) {
       return { descriptor: known, outcome: "Mounted" as const }
     }
@@ -93,15 +98,17 @@ const checkSize = <E, R>(
 }
 
 /** What the content became at another time, where the registry has it, digest and size: here, or to be mounted. */
-const findBefore = <E, R>(
+const findBefore = (
   client: Client.Client,
   repository: string,
   before: Descriptor,
-  { alsoIn }: BlobWrite<E, R>
+  alsoIn: ReadonlyArray<string>,
+  elsewhere: (digest: Digest.Digest) => Effect.Effect<ReadonlyArray<string>>
 ): Effect.Effect<Option.Option<"Exists" | "Mounted">, RegistryError> =>
   Effect.gen(function* () {
     if (yield* isThere(client, repository, before, true)) return Option.some("Exists")
-    for (const from of alsoIn.filter((name) => name !== repository).slice(0, maxMounts)) {
+    const holders = new Set([...alsoIn, ...(yield* elsewhere(before.digest))])
+    for (const from of [...holders].filter((name) => name !== repository).slice(0, maxMounts)) {
       const subject = `${before.digest} to ${Client.nameOf(client, repository)}`
       const begun = yield* mount(client, repository, subject, before, from)
       if (Option.isNone(begun)) continue
@@ -262,8 +269,7 @@ const claimEntry = <E, R>({ client, content, known, repository }: Job<E, R>) =>
     const compressor = yield* Compressor.Compressor
     const what = content._tag === "Compressed" ? `${content.diffId} ${compressor.name}` : known?.digest
     if (what === undefined) return Option.none()
-    const account = yield* Auth.account(client)
-    return yield* journal.claim({ origin: client.endpoint.origin, account, repository, content: what })
+    return yield* journal.claim({ origin: client.endpoint.origin, repository, content: what })
   })
 
 const readEntry = (claim: Option.Option<UploadJournal.Claim>): Effect.Effect<Option.Option<string>> =>

@@ -6,14 +6,12 @@ import { Readable } from "node:stream"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import * as Lent from "../Lent.js"
+import * as Proxy from "../Proxy.js"
 import * as Body from "./Body.js"
 import { NodeResponse } from "./Response.js"
-
-export interface Agents {
-  readonly http: Http.Agent
-  readonly https: Https.Agent
-}
+import type { Route, RouteError } from "./Route.js"
 
 /** Milliseconds. */
 export interface Limits {
@@ -25,23 +23,24 @@ export interface Limits {
 /** Sends and gives the answer as soon as its headers are there, also in the middle of the body. */
 export const exchange = (
   request: HttpClientRequest.HttpClientRequest,
-  url: URL,
+  found: Either.Either<Route, RouteError>,
   signal: AbortSignal,
-  agents: Agents,
   limits: Limits
 ): Effect.Effect<NodeResponse, HttpClientError.RequestError> =>
-  Body.open(request.body).pipe(
-    Effect.mapError((cause) => new HttpClientError.RequestError({ request, reason: "Encode", cause })),
-    Effect.flatMap((payload) => run(request, url, signal, agents, limits, payload))
-  )
+  Effect.gen(function* () {
+    const failed = (reason: "Transport" | "Encode") => (cause: Error) =>
+      new HttpClientError.RequestError({ request, reason, cause })
+    const route = yield* Effect.mapError(found, failed("Transport"))
+    const payload = yield* Effect.mapError(Body.open(request.body), failed("Encode"))
+    return yield* run(request, route, signal, limits, payload)
+  })
 
 // internal
 
 const run = (
   request: HttpClientRequest.HttpClientRequest,
-  url: URL,
+  route: Route,
   signal: AbortSignal,
-  agents: Agents,
   limits: Limits,
   payload: Body.Payload
 ): Effect.Effect<NodeResponse, HttpClientError.RequestError> =>
@@ -52,10 +51,10 @@ const run = (
 
     let req: Http.ClientRequest
     try {
-      req = (url.protocol === "https:" ? Https : Http).request(url, {
-        agent: url.protocol === "https:" ? agents.https : agents.http,
+      req = (route.url.protocol === "https:" ? Https : Http).request(route.url, {
+        ...route.options,
         method: request.method,
-        headers: headersOf(request, payload)
+        headers: { ...headersOf(request, payload), ...route.headers }
       })
     } catch (cause) {
       fail("Encode", cause) // a header or path that must not go out
@@ -72,6 +71,10 @@ const run = (
     req.on("response", (res) => {
       // the reader hears of errors too; without a reader nobody has to
       res.on("error", () => {})
+      if (res.statusCode === 407 && route.proxy !== undefined) {
+        req.destroy(Proxy.unauthorized(route.proxy))
+        return
+      }
       const response = new NodeResponse(request, res)
       if (response.empty) res.resume()
       if (response.status >= 300 && source !== undefined && !req.writableEnded) {
