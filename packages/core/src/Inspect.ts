@@ -9,8 +9,9 @@ import * as ManifestModel from "./model/Manifest.js"
 import * as Platform from "./model/Platform.js"
 import * as Reference from "./model/Reference.js"
 import * as Blob from "./Registry/Blob.js"
-import { type Connection, connect } from "./Registry/Connection.js"
+import { connect } from "./Registry/Connection.js"
 import * as Manifest from "./Registry/Manifest.js"
+import { type Place, reading } from "./Registry/Mirror.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import { ValidationError } from "./ValidationError.js"
@@ -37,8 +38,8 @@ export const getManifest = (
   reference: string | Reference.Reference
 ): Effect.Effect<ManifestModel.Manifest, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull")
-    return yield* Manifest.get(client, repository, Reference.identifier(parsed))
+    const { first, reference: parsed } = yield* reading(reference, Reference.parse)
+    return yield* first(({ client, repository }) => Manifest.get(client, repository, Reference.identifier(parsed)))
   }).pipe(Effect.withSpan("effect-registry.getManifest"))
 
 export interface InspectOptions {
@@ -79,15 +80,20 @@ export const getImageInfo = (
   options: InspectOptions = {}
 ): Effect.Effect<ImageInfo, RegistryError | ValidationError, Environment> =>
   Effect.gen(function* () {
-    const connection = yield* connect(reference, Reference.parse, "pull")
-    const { client, reference: parsed, repository } = connection
+    const { first, own, reference: parsed } = yield* reading(reference, Reference.parse)
     const identifier = Reference.identifier(parsed)
-    const subject = Manifest.subjectOf(client, repository, identifier)
-    const root = yield* Manifest.get(client, repository, identifier)
-    const manifest = yield* imageOf(connection, subject, root, options)
+    const subject = Manifest.subjectOf(own.client, own.repository, identifier)
+    const { bytes, manifest, root } = yield* first((place) =>
+      Effect.gen(function* () {
+        const { client, repository } = place
+        const root = yield* Manifest.get(client, repository, identifier)
+        const manifest = yield* imageOf(place, subject, root, options)
+        const { digest, size } = manifest.value.config
+        const bytes = yield* Blob.bytes(client, repository, digest, Option.some(size), ImageConfig.maxSize)
+        return { bytes, manifest, root }
+      })
+    )
     const { config, layers } = manifest.value
-    const size = Option.some(config.size)
-    const bytes = yield* Blob.bytes(client, repository, config.digest, size, ImageConfig.maxSize)
     const image = yield* ImageConfig.decode(bytes, `${subject}: config ${config.digest}`)
     const tag = Option.isSome(parsed.digest) ? parsed.tag : Option.some(identifier)
     return {
@@ -95,8 +101,8 @@ export const getImageInfo = (
       digest: manifest.descriptor.digest,
       mediaType: manifest.descriptor.mediaType,
       reference: Reference.format({
-        host: Option.some(client.endpoint.host),
-        repository,
+        host: Option.some(own.client.endpoint.host),
+        repository: own.repository,
         tag,
         digest: Option.some(root.descriptor.digest)
       }),
@@ -160,7 +166,7 @@ type ImageManifest = ManifestModel.Manifest & { readonly _tag: "Image" }
 
 /** The image itself, or the one of an index that fits. */
 const imageOf = (
-  { client, repository }: Connection,
+  { client, repository }: Place,
   subject: string,
   root: ManifestModel.Manifest,
   options: InspectOptions

@@ -2,8 +2,9 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as BlobInfoCache from "./BlobInfoCache.js"
-import type { ImageName, ImageSource, ImageTarget } from "./ImageStore.js"
+import type { ImageName, ImageSource, ImageTarget, RemoteContent } from "./ImageStore.js"
 import type { Digest } from "./model/Digest.js"
 import * as ManifestModel from "./model/Manifest.js"
 import * as Reference from "./model/Reference.js"
@@ -12,6 +13,7 @@ import * as Blob from "./Registry/Blob.js"
 import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
 import * as Manifest from "./Registry/Manifest.js"
+import { type Place, reading } from "./Registry/Mirror.js"
 import * as Upload from "./Registry/Upload.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import { RegistryError } from "./RegistryError.js"
@@ -39,28 +41,44 @@ export const image = (
 ): ImageSource<RegistryError | ValidationError, Environment> => ({
   name: typeof reference === "string" ? reference : Reference.format(reference),
   open: Effect.gen(function* () {
-    const { client, reference: parsed, repository } = yield* connect(reference, Reference.parse, "pull")
+    const { first, own, reference: parsed } = yield* reading(reference, Reference.parse)
     const identifier = Reference.identifier(parsed)
     // The engine asks for the root's bytes again, and its digest vouches for them.
     const held = new Map<Digest, Uint8Array>()
     return {
       images: Effect.gen(function* () {
-        const { bytes, descriptor } = yield* Manifest.get(client, repository, identifier)
+        const { bytes, descriptor } = yield* first(({ client, repository }) =>
+          Manifest.get(client, repository, identifier)
+        )
         held.set(descriptor.digest, bytes)
         const tag = Option.isNone(parsed.digest) ? Option.some(identifier) : parsed.tag
         const names: ReadonlyArray<ImageName> = Option.isNone(tag)
           ? []
-          : [{ repository: Option.some(Client.nameOf(client, repository)), tag }]
+          : [{ repository: Option.some(Client.nameOf(own.client, own.repository)), tag }]
         return [{ root: { _tag: "Manifest" as const, descriptor }, names, missingPlatforms: [] }]
       }),
       manifest: ({ digest, mediaType, size }) =>
         Effect.suspend(() => {
           const bytes = held.get(digest)
           return bytes === undefined || bytes.length !== size
-            ? Effect.map(Manifest.get(client, repository, digest, { mediaType, size }), (manifest) => manifest.bytes)
+            ? first(({ client, repository }) =>
+                Effect.map(Manifest.get(client, repository, digest, { mediaType, size }), (manifest) => manifest.bytes)
+              )
             : Effect.succeed(bytes)
         }),
-      blob: ({ digest, size }) => Effect.succeed(Blob.remote(client, repository, digest, size))
+      blob: ({ digest, size }) =>
+        Effect.sync((): RemoteContent<RegistryError> => {
+          const at = ({ client, repository }: Place) => Blob.remote(client, repository, digest, size)
+          const there = first((place) =>
+            place === own ? Effect.succeed(own) : Effect.as(Blob.find(place.client, place.repository, digest), place)
+          )
+          return {
+            ...at(own),
+            stream: Stream.unwrap(Effect.map(there, (place) => at(place).stream)),
+            streamFrom: (offset) => Stream.unwrap(Effect.map(there, (place) => at(place).streamFrom(offset))),
+            save: (sink) => first((place) => at(place).save(sink))
+          }
+        })
     }
   })
 })

@@ -17,7 +17,8 @@ export interface HostOptions {
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /**
    * Registries that hold copies, `https://mirror.example` or `https://mirror.example/path`: images are read from them in
-   * this order, and from the host itself where none has them. Nothing is written to a mirror. Default: none.
+   * this order, and from the host itself where none has them. One that does not work is left out for the rest of the
+   * operation. Nothing is written to a mirror, and lists, tags and single blobs are the host's own. Default: none.
    */
   readonly mirrors?: ReadonlyArray<string> | undefined
 }
@@ -134,6 +135,17 @@ export const endpoint = (config: Service, host: Option.Option<string>): Effect.E
         ? configured.origin.startsWith("http:")
         : !config.usesTls(name) && isLoopback(name))
     return { host: name, origin: `${plain ? "http" : "https"}://${name}` }
+  })
+
+/** A mirror's endpoint, and the path below which it holds repositories. Fails with `InvalidReference`. */
+export const mirror = (
+  config: Service,
+  text: string
+): Effect.Effect<{ readonly endpoint: Endpoint; readonly path: string }, ValidationError> =>
+  Effect.gen(function* () {
+    const [, scheme = "", host = "", path = ""] = /^([a-z]+:\/\/)?([^/]*)(.*)$/i.exec(text) ?? []
+    const endpointOf = scheme === "" ? endpoint(config, Option.some(host)) : parseUrl(`${scheme}${host}`)
+    return { endpoint: yield* endpointOf, path: path.replace(/^\/(?:v2\/?$)?|\/$/g, "") }
   })
 
 /** The headers that go to this host alone. */

@@ -64,6 +64,18 @@ export const exists = (
     )
   )
 
+/** Fails with `NotFound` where it cannot be read. */
+export const find = (
+  client: Client.Client,
+  repository: string,
+  digest: Digest.Digest
+): Effect.Effect<void, RegistryError> =>
+  Effect.flatMap(exists(client, repository, digest), (isThere) =>
+    isThere
+      ? Effect.void
+      : Effect.fail(Failure.make(callOf(client, repository, digest, "look for blob", "HEAD"), "NotFound"))
+  )
+
 /** A blob described; nothing is read before `stream` or `save` run. */
 export const remote = (
   client: Client.Client,

@@ -67,7 +67,7 @@ export const again = (
       state.givenUp.add(error)
       return Effect.fail(error)
     })
-    if (!isTransient(error) || state.givenUp.has(error)) return yield* giveUp
+    if (!isTransient(error) || state.givenUp.has(error)) return yield* Effect.fail(error)
     const first = error.reason === "Unreachable" && !state.answered
     if (failures >= (first ? Math.min(firstRequest.attempts, config.retry.attempts) : config.retry.attempts)) {
       return yield* giveUp

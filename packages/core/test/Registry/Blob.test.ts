@@ -124,6 +124,86 @@ describe("Blob", () => {
         assert.strictEqual(script.events.filter(({ _tag }) => _tag === "Retrying").length, 3)
       }).pipe(Effect.provide(script.layer))
     })
+    /** Serves ranges of the blob; `cuts` says where the connection breaks, in its turn. */
+    const ranged = (blob: Uint8Array, cuts: ReadonlyArray<number>) =>
+      Scripted.make(({ headers }, index) => {
+        const start = Number(/^bytes=(\d+)-$/.exec(headers.range ?? "bytes=0-")?.[1])
+        const end = Math.min(cuts[index] ?? blob.length, blob.length)
+        const part = blob.subarray(start, end)
+        const range: Record<string, string> =
+          headers.range === undefined ? {} : { "content-range": `bytes ${start}-${blob.length - 1}/${blob.length}` }
+        return {
+          status: headers.range === undefined ? 200 : 206,
+          headers: range,
+          body: end === blob.length ? part : Scripted.cut(part)
+        }
+      })
+    it.live("asks for the rest after a break, as often as something came in between", () => {
+      const cuts = [1, 2, 3, 4, 5, 6, 7, 8].map((part) => part * 150_000)
+      const script = ranged(large, cuts)
+      return Effect.gen(function* () {
+        const file = new Uint8Array(large.length + 5)
+        yield* save(large, file)
+        assert.deepStrictEqual(file.subarray(5), large)
+        const asked = script.seen.map(({ headers }) => headers.range)
+        assert.deepStrictEqual(asked, [undefined, ...cuts.map((at) => `bytes=${at}-`)])
+      }).pipe(Effect.provide(script.layer))
+    })
+    const goOn = (script: ReturnType<typeof Scripted.make>, left: Uint8Array) =>
+      Effect.gen(function* () {
+        const file = new Uint8Array(large.length + 5)
+        file.set(left, 5)
+        const heard: Array<number> = []
+        const earlier = { size: left.length, stream: Stream.make(left) }
+        const onWritten = (bytes: number) => void heard.push(bytes)
+        const blob = Blob.remote(yield* client, "a", Digest.fromBytes(large), large.length)
+        yield* blob.save({ ...sinkOf(file, 5), earlier, onWritten })
+        assert.deepStrictEqual(file.subarray(5), large)
+        return heard
+      }).pipe(Effect.provide(script.layer))
+    it.live("goes on behind what an earlier attempt left", () => {
+      const script = ranged(large, [])
+      return Effect.gen(function* () {
+        const heard = yield* goOn(script, large.subarray(0, 1_000_000))
+        assert.deepStrictEqual(
+          script.seen.map(({ headers }) => headers.range),
+          ["bytes=1000000-"]
+        )
+        assert.isTrue(heard.every((bytes) => bytes > 1_000_000))
+      })
+    })
+    it.live("asks for nothing where all is there", () => {
+      const script = ranged(large, [])
+      return Effect.map(goOn(script, large), () => assert.strictEqual(script.seen.length, 0))
+    })
+    it.live("starts over where what was left is damaged", () => {
+      const script = ranged(large, [])
+      return Effect.gen(function* () {
+        const heard = yield* goOn(script, flipped(large.subarray(0, 1_000_000)))
+        assert.deepStrictEqual(
+          script.seen.map(({ headers }) => headers.range),
+          ["bytes=1000000-", undefined]
+        )
+        assert.include(heard, 0)
+      })
+    })
+    it.live.each<[string, Scripted.Answer]>([
+      ["begins elsewhere", { status: 206, headers: { "content-range": `bytes 5-9/${large.length}` }, body: "01234" }],
+      [
+        "is of another size",
+        { status: 206, headers: { "content-range": "bytes 1000000-1000004/1000005" }, body: "01234" }
+      ],
+      ["cannot be had", { status: 416 }]
+    ])("asks for the whole where a range %s", ([, answer]) => {
+      const script = Scripted.inOrder([answer, { status: 200, body: large }])
+      return Effect.gen(function* () {
+        yield* goOn(script, large.subarray(0, 1_000_000))
+        assert.deepStrictEqual(
+          script.seen.map(({ headers }) => headers.range),
+          ["bytes=1000000-", undefined]
+        )
+      })
+    })
     it.live("stops at the first byte too many", () => {
       const endless = () =>
         new ReadableStream<Uint8Array>({ pull: (controller) => controller.enqueue(new Uint8Array(65536)) })

@@ -1,3 +1,4 @@
+import type * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import {
   type BlobContent,
@@ -8,6 +9,7 @@ import {
   Digest,
   MediaType,
   type RegistryConfig,
+  UploadJournal,
   ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
@@ -40,14 +42,19 @@ interface Setup {
   readonly write?: Partial<BlobWrite<ValidationError>>
   readonly transport?: BlobTransport.Service
   readonly chunkSize?: number
+  readonly resumeAbove?: number
 }
-const upload = ({ chunkSize, transport = streams, write }: Setup = {}) =>
+const upload = ({ chunkSize, resumeAbove, transport = streams, write }: Setup = {}) =>
   Effect.gen(function* () {
     const client = yield* Client.make(
       { host: "r.example", origin: "http://r.example" },
       { repository: Option.none(), scopes: [] }
     )
-    const config: RegistryConfig.Service = chunkSize === undefined ? client.config : { ...client.config, chunkSize }
+    const config: RegistryConfig.Service = {
+      ...client.config,
+      chunkSize: chunkSize ?? client.config.chunkSize,
+      resumeAbove: resumeAbove ?? client.config.resumeAbove
+    }
     return yield* Upload.upload({ ...client, config }, "a", {
       descriptor: Option.some(descriptor),
       mediaType: MediaType.ociLayer,
@@ -70,6 +77,243 @@ const gzipped = (plain: Uint8Array) =>
     yield* Stream.runDrain(stream)
     return Option.getOrThrow(result())
   })
+
+/** A registry as far as one upload goes: keeps what it gets, also of a body that breaks off, and tells how much that is. */
+const keeping = (blob: Uint8Array, breaks: ReadonlyArray<number> = []) => {
+  let kept: Uint8Array = new Uint8Array(0)
+  let patches = 0
+  const location = () => `/v2/a/blobs/uploads/1?at=${kept.length}`
+  const range = () => `0-${Math.max(0, kept.length - 1)}`
+  const answer = ({ body, method, path }: Scripted.Seen): Scripted.Answer | undefined => {
+    if (method === "HEAD") return { status: 404 }
+    if (method === "DELETE") return { status: 204 }
+    if (method === "POST") {
+      kept = new Uint8Array(0)
+      return { status: 202, headers: { location: location() } }
+    }
+    if (method === "GET") return { status: 204, headers: { location: location(), range: range() } }
+    if (method === "PATCH") {
+      const limit = breaks[patches++]
+      kept = Uint8Array.from([...kept, ...body.subarray(0, limit === undefined ? body.length : limit - kept.length)])
+      return limit === undefined
+        ? { status: 202, headers: { location: location(), range: range() } }
+        : { code: "ECONNRESET" }
+    }
+    const right =
+      path.includes(encodeURIComponent(Digest.fromBytes(blob))) && Digest.fromBytes(kept) === Digest.fromBytes(blob)
+    return right ? { status: 201 } : { status: 400, body: '{"errors":[{"code":"DIGEST_INVALID"}]}' }
+  }
+  return { answer, kept: () => kept }
+}
+
+describe("Upload that goes on", () => {
+  const resumes = { resumeAbove: 5 }
+  const methods = (script: ReturnType<typeof Scripted.make>) => script.seen.map(({ method }) => method)
+  const sent = (script: ReturnType<typeof Scripted.make>) =>
+    script.seen.filter(({ method }) => method === "PATCH").map(({ body }) => body.length)
+
+  it.live("sends the rest after a fault, as often as something arrived", () => {
+    const registry = keeping(bytes, [2, 3, 4, 5, 6, 7, 8, 9])
+    const script = Scripted.make(registry.answer, resumes)
+    return Effect.gen(function* () {
+      assert.strictEqual((yield* upload()).outcome, "Sent")
+      assert.deepStrictEqual(registry.kept(), bytes)
+      assert.deepStrictEqual(sent(script), [10, 8, 7, 6, 5, 4, 3, 2, 1])
+      assert.strictEqual(methods(script).filter((method) => method === "POST").length, 1)
+    }).pipe(Effect.provide(script.layer))
+  })
+  it.live("begins anew where the registry has forgotten it", () => {
+    const registry = keeping(bytes, [4])
+    const script = Scripted.make(
+      (request) => (request.method === "GET" ? { status: 404 } : registry.answer(request)),
+      resumes
+    )
+    return Effect.gen(function* () {
+      yield* upload()
+      assert.deepStrictEqual(sent(script), [10, 10])
+    }).pipe(Effect.provide(script.layer))
+  })
+  it.live("compresses again and leaves out what the registry has", () => {
+    const plain = Scripted.utf8("plain bytes ".repeat(50))
+    return Effect.gen(function* () {
+      const { digest, size } = yield* gzipped(plain)
+      let kept = 0
+      let sizes: ReadonlyArray<number> = []
+      const script = Scripted.make(({ body, method, path }) => {
+        if (method === "POST") return began
+        if (method === "GET") return { status: 204, headers: { range: `0-${kept - 1}` } }
+        if (method === "PATCH") {
+          sizes = [...sizes, body.length]
+          if (kept > 0) return { status: 202, headers: { range: `0-${kept + body.length - 1}` } }
+          kept = 20
+          return { code: "ECONNRESET" }
+        }
+        return method === "PUT" && path.includes(encodeURIComponent(digest)) ? { status: 201 } : undefined
+      }, resumes)
+      const written = yield* Effect.provide(upload({ write: compressed(plain) }), script.layer)
+      assert.deepStrictEqual([written.descriptor.digest, written.descriptor.size], [digest, size])
+      assert.deepStrictEqual(sizes, [size, size - 20])
+    })
+  })
+  it.live("goes on in pieces with a client that cannot stream", () => {
+    const large = Uint8Array.from({ length: 12_000_000 }, (_, index) => index % 251)
+    const piece = 5 * 1024 * 1024
+    const ranges: Array<string | undefined> = []
+    let kept = 0
+    let broken = false
+    const script = Scripted.make(({ body, headers, method }) => {
+      if (method === "HEAD") return { status: 404 }
+      if (method === "POST") return began
+      if (method === "GET") return { status: 204, headers: { range: `0-${kept - 1}` } }
+      if (method === "PUT") return { status: 201 }
+      ranges.push(headers["content-range"])
+      if (kept === piece && !broken) {
+        broken = true
+        return { code: "ECONNRESET" }
+      }
+      kept += body.length
+      return { status: 202, headers: { range: `0-${kept - 1}` } }
+    })
+    const write = {
+      descriptor: Option.some(Descriptor.make(MediaType.ociLayer, Digest.fromBytes(large), large.length)),
+      content: Effect.succeed<BlobContent>({ _tag: "Bytes", bytes: large })
+    }
+    return Effect.gen(function* () {
+      yield* upload({ chunkSize: piece, transport: BlobTransport.portable, write, resumeAbove: piece })
+      assert.strictEqual(kept, large.length)
+      assert.deepStrictEqual(ranges.slice(0, 3), [
+        `0-${piece - 1}`,
+        `${piece}-${2 * piece - 1}`,
+        `${piece}-${2 * piece - 1}`
+      ])
+    }).pipe(Effect.provide(script.layer))
+  })
+
+  describe("by the journal", () => {
+    const location = "http://r.example/v2/a/blobs/uploads/7?_state=x"
+    const journal = (entry: Option.Option<string | undefined>) => {
+      const writes: Array<string | undefined> = Option.isSome(entry) ? [entry.value] : []
+      const claim: UploadJournal.Claim = {
+        read: Effect.sync(() =>
+          Option.map(Option.fromNullable(writes[writes.length - 1]), (location) => ({ location }))
+        ),
+        write: (next) => Effect.sync(() => void writes.push(next.location)),
+        remove: Effect.sync(() => void writes.push(undefined))
+      }
+      return { writes, service: { claim: () => Effect.succeed(Option.some(claim)) } }
+    }
+    const journaled = (
+      entry: Option.Option<string | undefined>,
+      handler: Scripted.Handler,
+      run: Effect.Effect<unknown, unknown, HttpClient.HttpClient | RegistryConfig.RegistryConfig> = upload()
+    ) =>
+      Effect.gen(function* () {
+        const { service, writes } = journal(entry)
+        const script = Scripted.make(handler, resumes)
+        const exit = yield* Effect.exit(run).pipe(
+          Effect.provideService(UploadJournal.UploadJournal, service),
+          Effect.provide(script.layer)
+        )
+        return { exit, script, writes }
+      })
+
+    it.live("takes up what another run left, and forgets it in the end", () =>
+      Effect.gen(function* () {
+        const { script, writes } = yield* journaled(Option.some(location), ({ method }) => {
+          if (method === "HEAD") return { status: 404 }
+          if (method === "GET") return { status: 204, headers: { range: "0-5" } }
+          return method === "PATCH" ? { status: 202, headers: { range: "0-9" } } : { status: 201 }
+        })
+        assert.deepStrictEqual(methods(script), ["HEAD", "GET", "PATCH", "PUT"])
+        assert.strictEqual(script.seen[1]?.url, location)
+        assert.deepStrictEqual(sent(script), [4])
+        assert.isUndefined(writes[writes.length - 1])
+      })
+    )
+    it.live("only closes what is complete", () =>
+      Effect.gen(function* () {
+        const { script } = yield* journaled(Option.some(location), ({ method }) => {
+          if (method === "HEAD") return { status: 404 }
+          return method === "GET" ? { status: 204, headers: { range: "0-9" } } : { status: 201 }
+        })
+        assert.deepStrictEqual(methods(script), ["HEAD", "GET", "PUT"])
+      })
+    )
+    it.live.each([
+      ["at another machine of the network", "http://10.0.0.1/v2/a/blobs/uploads/7"],
+      ["that is no URL of the web", "file:///etc/passwd"]
+    ])("sends nothing to a place %s", ([, place]) =>
+      Effect.gen(function* () {
+        const { script } = yield* journaled(Option.some(place), keeping(bytes).answer)
+        assert.deepStrictEqual(methods(script), ["HEAD", "POST", "PATCH", "PUT"])
+        assert.isTrue(script.seen.every(({ url }) => url.startsWith("http://r.example/")))
+      })
+    )
+    it.live("starts clean once where what is there comes to another digest", () =>
+      Effect.gen(function* () {
+        const registry = keeping(bytes)
+        let first = true
+        const { exit, script } = yield* journaled(Option.some(location), (request) => {
+          if (request.method === "GET") return { status: 204, headers: { range: "0-5" } }
+          if (request.method === "PATCH" && first) return { status: 202, headers: { range: "0-9" } }
+          if (request.method === "PUT" && first) {
+            first = false
+            return { status: 400, body: '{"errors":[{"code":"DIGEST_INVALID"}]}' }
+          }
+          return registry.answer(request)
+        })
+        assert.strictEqual(exit._tag, "Success")
+        assert.deepStrictEqual(sent(script), [4, 10])
+        assert.deepStrictEqual(registry.kept(), bytes)
+      })
+    )
+    it.live("remembers every place the session moves to, and keeps it where the network stays away", () =>
+      Effect.gen(function* () {
+        const { exit, script, writes } = yield* journaled(Option.none(), ({ method }) =>
+          method === "HEAD" ? { status: 404 } : method === "POST" ? began : { code: "ECONNRESET" }
+        )
+        assert.strictEqual(exit._tag, "Failure")
+        assert.deepStrictEqual(writes, [`http://r.example${session}`])
+        assert.notInclude(methods(script), "DELETE")
+      })
+    )
+    it.live("ends the body early when it is interrupted, and remembers how to go on", () => {
+      let read = 0
+      const endless: BlobContent = {
+        _tag: "Stream",
+        size: 1000,
+        stream: Stream.repeatEffect(
+          Effect.map(Effect.sleep("5 millis"), () => {
+            read += 1
+            return Uint8Array.of(1)
+          })
+        )
+      }
+      const known = Descriptor.make(MediaType.ociLayer, digest, 1000)
+      const run = Effect.gen(function* () {
+        const fiber = yield* Effect.fork(
+          upload({ write: { descriptor: Option.some(known), content: Effect.succeed(endless) } })
+        )
+        yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => read > 3 })
+        yield* Fiber.interrupt(fiber)
+      })
+      return Effect.gen(function* () {
+        const { script, writes } = yield* journaled(
+          Option.none(),
+          ({ body, method }) => {
+            if (method === "HEAD") return { status: 404 }
+            if (method === "POST") return began
+            return { status: 202, headers: { location: "/v2/a/blobs/uploads/1?moved", range: `0-${body.length - 1}` } }
+          },
+          run
+        )
+        assert.deepStrictEqual(methods(script), ["HEAD", "POST", "PATCH"])
+        assert.isBelow(sent(script)[0] ?? 1000, 100)
+        assert.strictEqual(writes[writes.length - 1], "http://r.example/v2/a/blobs/uploads/1?moved")
+      })
+    })
+  })
+})
 
 describe("Upload", () => {
   it.live("sends nothing that is there", () => {
