@@ -76,7 +76,7 @@ export interface ImageWriter<out E = never, out R = never> {
   ) => Effect.Effect<void, E, R>
   /** Whether a manifest was refused for lack of what it names, although the target had said that it is there. */
   readonly lacksContent?: ((error: unknown) => boolean) | undefined
-  /** Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing. */
+  /** Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing under that name. */
   readonly commit?: Effect.Effect<void, E, R> | undefined
 }
 

@@ -44,6 +44,6 @@ export const target = (
     case "OciArchive":
       return DockerArchive.target(address.path, options)
     case "OciLayout":
-      return OciLayout.target(address.path)
+      return OciLayout.target(address.path, options)
   }
 }

@@ -3,7 +3,13 @@
  * own and renamed when it is complete.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
-import type { BlobWrite, BlobWritten, ImageTarget, ImageWriter } from "@effect-registry/core"
+import type {
+  BlobWrite,
+  BlobWritten,
+  Descriptor as DescriptorNs,
+  ImageTarget,
+  ImageWriter
+} from "@effect-registry/core"
 import {
   Compressor,
   type Digest,
@@ -20,23 +26,30 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BlobFile from "../BlobFile.js"
 import * as Io from "../Io.js"
-import { blobPath } from "../LayoutGraph.js"
 import { TarReadError } from "../TarReadError.js"
 import * as Header from "./Header.js"
 import * as Load from "./Load.js"
+import * as Members from "./Members.js"
+import * as Partial from "./Partial.js"
 
 export interface TargetOptions {
   /** Replace a file that exists. Default false: it is refused with `TargetExists`. */
   readonly force?: boolean | undefined
   /** The platform whose image of an index `docker load` gets. Default: Linux on this machine's architecture. */
   readonly platform?: Platform.Platform | undefined
+  /**
+   * Go on where an earlier run to the same target was cut off, and leave what the next one needs if this one is:
+   * `<target>.ereg-partial`. Default true; false removes what is there. Takes core's `ProcessLock`.
+   */
+  readonly resume?: boolean | undefined
 }
 
 type Failure = TarReadError | ValidationError
 
 /**
  * A new archive; gzipped where the name ends in `.gz` or `.tgz`. It appears under its name only when it is complete and
- * verified. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`, `Permission`, `ReadOnly`, `NoSpace`,
+ * verified. Blobs that a run got before it was interrupted, or before the network or the registry gave way, are not read
+ * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`, `Permission`, `ReadOnly`, `NoSpace`,
  * `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
  * @since 0.1.0
  */
@@ -51,27 +64,23 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
       )
     }
     yield* refuseExisting(fs, path, options)
-    const partial = yield* openPartial(fs, path)
-    const file = yield* BlobFile.make(partial.file, partial.path)
-    return yield* writer(file, options, (size) => publish(fs, partial, size, path, options))
+    const partial = yield* Partial.open(fs, path, options.resume !== false)
+    const members = yield* Members.make(yield* BlobFile.make(partial.file, path), partial.list)
+    return yield* writer(members, options, (digests, finish) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const isWhole = yield* Members.hasOnly(members, digests)
+          const archive = isWhole ? { partial, members } : yield* withoutOrphans(fs, members, path, digests)
+          yield* finish(archive.members)
+          yield* publish(fs, archive.partial, archive.members, path, options)
+          yield* partial.done
+        })
+      )
+    )
   })
 })
 
 // internal
-
-interface Partial {
-  readonly path: string
-  readonly file: FileSystem.File
-}
-
-/** `<target>.<random>.ereg-partial`, removed with the scope unless it was renamed. */
-const openPartial = (fs: FileSystem.FileSystem, path: string) =>
-  Effect.gen(function* () {
-    const name = `${path}.${crypto.randomUUID().slice(0, 8)}.ereg-partial`
-    yield* Effect.addFinalizer(() => Effect.catchAll(fs.remove(name, { force: true }), () => Effect.void))
-    const file = yield* Effect.mapError(fs.open(name, { flag: "wx+" }), Io.writeError(path))
-    return { path: name, file }
-  })
 
 const refuseExisting = (fs: FileSystem.FileSystem, path: string, options: TargetOptions) =>
   Effect.gen(function* () {
@@ -86,44 +95,16 @@ const refuseExisting = (fs: FileSystem.FileSystem, path: string, options: Target
   })
 
 const writer = (
-  file: BlobFile.BlobFile,
+  members: Members.Members,
   options: TargetOptions,
-  publish: (size: number) => Effect.Effect<void, Failure>
+  complete: Complete
 ): Effect.Effect<ImageWriter<Failure>> =>
   Effect.gen(function* () {
+    const { file, list } = members
     const blobs = new Map<Digest.Digest, BlobWritten>()
     const manifests = new Map<Digest.Digest, Manifest.Manifest>()
     const written: Array<Load.Written> = []
     const turns = new Map<Digest.Digest, Effect.Semaphore>()
-    const tail = yield* Effect.makeSemaphore(1)
-    let end = 0
-
-    /** Room for a member of known size; the data may then be written while others are. */
-    const reserve = (name: string, size: number) =>
-      Effect.gen(function* () {
-        const header = yield* Header.header(name, size)
-        const at = end
-        end += header.length + Header.padded(size)
-        yield* file.write(header, at)
-        return at + header.length
-      })
-
-    const add = (name: string, bytes: Uint8Array) =>
-      Effect.flatMap(tail.withPermits(1)(reserve(name, bytes.length)), (at) => file.write(bytes, at))
-
-    /** A blob of unknown size has the end of the file to itself, and gets its header when the size is known. */
-    const addLast = <E, R>(write: BlobWrite<E, R>) =>
-      tail.withPermits(1)(
-        Effect.gen(function* () {
-          const content = yield* write.content
-          const result = yield* BlobFile.write(file, end + 512, write, content)
-          const { digest, size } = result.descriptor
-          if (blobs.has(digest)) return { ...result, outcome: "Exists" as const }
-          yield* file.write(yield* Header.header(blobPath(digest), size), end)
-          end += 512 + Header.padded(size)
-          return result
-        })
-      )
 
     const once = (digest: Digest.Digest) =>
       Effect.flatMap(Effect.makeSemaphore(1), (fresh) =>
@@ -134,34 +115,47 @@ const writer = (
         })
       )
 
+    /** A blob of unknown size has the end of the file to itself, and gets its header when the size is known. */
+    const addLast = <E, R>(write: BlobWrite<E, R>) =>
+      Effect.gen(function* () {
+        const content = yield* write.content
+        const { isNew, written } = yield* members.last(
+          (at) => Effect.map(BlobFile.write(file, at, write, content), ({ descriptor }) => descriptor),
+          (descriptor) => (blobs.has(descriptor.digest) ? Effect.succeed(true) : isThere(members, descriptor))
+        )
+        const result: BlobWritten = { descriptor: written, outcome: isNew ? "Sent" : "Exists" }
+        blobs.set(written.digest, result)
+        return result
+      })
+
+    const add = <E, R>(write: BlobWrite<E, R>, descriptor: DescriptorNs.Descriptor) =>
+      Effect.gen(function* () {
+        const { digest } = descriptor
+        const known = blobs.get(digest)
+        if (known !== undefined) return { ...known, outcome: "Exists" as const }
+        const result: BlobWritten = (yield* isThere(members, descriptor))
+          ? { descriptor, outcome: "Exists" }
+          : yield* fill(members, write, descriptor)
+        blobs.set(digest, result)
+        return result
+      })
+
     return {
       hasManifest: ({ digest }) => Effect.sync(() => manifests.has(digest)),
-      writeBlob: <E, R>(write: BlobWrite<E, R>): Effect.Effect<BlobWritten, Failure | E, R> =>
-        Effect.gen(function* () {
-          if (Option.isNone(write.descriptor)) {
-            const result = yield* addLast(write)
-            blobs.set(result.descriptor.digest, result)
-            return result
-          }
-          const { digest, size } = write.descriptor.value
-          const turn = yield* once(digest)
-          return yield* turn.withPermits(1)(
-            Effect.gen(function* () {
-              const known = blobs.get(digest)
-              if (known !== undefined) return { ...known, outcome: "Exists" as const }
-              const content = yield* write.content
-              const at = yield* tail.withPermits(1)(reserve(blobPath(digest), size))
-              const result = yield* BlobFile.write(file, at, write, content)
-              blobs.set(digest, result)
-              return result
-            })
-          )
-        }),
+      writeBlob: <E, R>(write: BlobWrite<E, R>): Effect.Effect<BlobWritten, Failure | E, R> => {
+        if (Option.isNone(write.descriptor)) return addLast(write)
+        const descriptor = write.descriptor.value
+        return Effect.flatMap(once(descriptor.digest), (turn) => turn.withPermits(1)(add(write, descriptor)))
+      },
       writeManifest: (descriptor, bytes, names) =>
         Effect.gen(function* () {
           const { digest, mediaType } = descriptor
           const manifest = yield* Manifest.decode(bytes, { subject: `${file.path} ${digest}`, mediaType, digest })
-          if (!manifests.has(digest)) yield* add(blobPath(digest), bytes)
+          if (!manifests.has(digest)) {
+            const { data } = yield* members.place(digest, bytes.length)
+            yield* file.write(bytes, data)
+            list.wrote(digest, bytes.length)
+          }
           manifests.set(digest, manifest)
           if (names.length > 0 || !isChild(digest, manifests)) written.push({ root: manifest, names })
         }),
@@ -176,52 +170,107 @@ const writer = (
           const message = `docker load will not find ${name} in the archive: it has no image for ${Platform.format(machine)} that docker can load`
           progress.emit({ _tag: "Warning", message })
         }
-        yield* add("oci-layout", Json.encode({ imageLayoutVersion: "1.0.0" }))
-        yield* add("index.json", Manifest.assembleIndex(MediaType.ociIndex, Load.layoutEntries(roots)).bytes)
-        // An empty list would say that the archive holds no image; without the file it is read as an OCI archive.
-        if (entries.length > 0) yield* add("manifest.json", Json.encode(entries))
-        yield* file.write(Header.endOfArchive, end)
-        yield* publish(end + Header.endOfArchive.length)
+        yield* complete(new Set([...blobs.keys(), ...manifests.keys()]), ({ append }) =>
+          Effect.gen(function* () {
+            yield* append("oci-layout", Json.encode({ imageLayoutVersion: "1.0.0" }))
+            yield* append("index.json", Manifest.assembleIndex(MediaType.ociIndex, Load.layoutEntries(roots)).bytes)
+            // An empty list would say that the archive holds no image; without the file it is read as an OCI archive.
+            if (entries.length > 0) yield* append("manifest.json", Json.encode(entries))
+          })
+        )
       })
     }
+  })
+
+/** Gives the archive its name, with these blobs and what `finish` adds. */
+type Complete = (
+  digests: ReadonlySet<Digest.Digest>,
+  finish: (members: Members.Members) => Effect.Effect<void, Failure>
+) => Effect.Effect<void, Failure>
+
+/** Whether an earlier run wrote all of it. What its list says is no proof, so the bytes are hashed. */
+const isThere = (members: Members.Members, { digest, size }: Members.Sized): Effect.Effect<boolean, TarReadError> =>
+  Effect.gen(function* () {
+    const entry = members.list.find(digest)
+    if (entry === undefined || entry.size !== size || entry.written < size) return false
+    const { data } = yield* members.place(digest, size)
+    if (yield* BlobFile.holds(members.file, data, { digest, size })) return true
+    members.list.wrote(digest, 0)
+    return false
+  })
+
+/** Writes the blob to its place, from where an earlier attempt stopped. */
+const fill = <E, R>(members: Members.Members, write: BlobWrite<E, R>, { digest, size }: Members.Sized) =>
+  Effect.gen(function* () {
+    const { file, list } = members
+    const content = yield* write.content
+    const { data, written } = yield* members.place(digest, size)
+    const onWritten = (bytes: number) => list.wrote(digest, bytes)
+    const result = yield* BlobFile.write(file, data, write, content, {
+      earlier: written < size ? written : 0,
+      onWritten
+    })
+    list.wrote(digest, size)
+    yield* list.flush
+    return result
   })
 
 /** Whether an index of the archive names it: then it is no image of its own. */
 const isChild = (digest: Digest.Digest, manifests: ReadonlyMap<Digest.Digest, Manifest.Manifest>): boolean =>
   [...manifests.values()].some((manifest) => Manifest.children(manifest).some((child) => child.digest === digest))
 
-/** Compresses where the name asks for it, and gives the finished file its name. */
+/** A copy with these blobs alone: what an earlier run got of an image that its tag has left is no part of this one. */
+const withoutOrphans = (
+  fs: FileSystem.FileSystem,
+  members: Members.Members,
+  path: string,
+  digests: ReadonlySet<Digest.Digest>
+) =>
+  Effect.gen(function* () {
+    const partial = yield* Partial.fresh(fs, path)
+    const copied = yield* Members.make(yield* BlobFile.make(partial.file, path), partial.list)
+    yield* Members.copy(members, copied, digests)
+    return { partial, members: copied }
+  })
+
+/** Ends the archive, compresses it where the name asks for it, and gives the finished file its name. */
 const publish = (
   fs: FileSystem.FileSystem,
-  partial: Partial,
-  size: number,
+  partial: Partial.Partial,
+  members: Members.Members,
   path: string,
   options: TargetOptions
-): Effect.Effect<void, Failure> =>
+): Effect.Effect<void, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const failed = Io.writeError(path)
+    const size = members.end() + Header.endOfArchive.length
+    yield* members.file.write(Header.endOfArchive, members.end())
+    // An earlier run may have come further.
+    yield* Effect.mapError(partial.file.truncate(size), failed)
     const finished = /\.(?:gz|tgz)$/.test(path) ? yield* gzip(fs, partial, size, path) : partial
     yield* Effect.mapError(finished.file.sync, failed)
+    // Where a file system knows no permissions, there is nothing to widen.
+    if (Option.isSome(finished.mode)) yield* Effect.ignore(fs.chmod(finished.path, finished.mode.value))
     yield* refuseExisting(fs, path, options)
     const rename = Effect.mapError(fs.rename(finished.path, path), failed)
-    if (options.force === true) return yield* rename
     // A link, unlike a rename, takes no name that somebody made in the meantime; some file systems have none.
-    yield* Effect.catchAll(fs.link(finished.path, path), (cause) => {
+    const link = Effect.catchAll(fs.link(finished.path, path), (cause) => {
       const error = failed(cause)
       return error.reason === "TargetExists" ? Effect.fail(error) : rename
     })
-  }).pipe(Effect.scoped)
+    yield* Effect.uninterruptible(Effect.zipRight(options.force === true ? rename : link, finished.done))
+  })
 
 const gzip = (
   fs: FileSystem.FileSystem,
-  partial: Partial,
+  partial: Partial.Partial,
   size: number,
   path: string
-): Effect.Effect<Partial, Failure, Scope.Scope> =>
+): Effect.Effect<Partial.Partial, Failure, Scope.Scope> =>
   Effect.gen(function* () {
     const compressor = yield* Compressor.Compressor
     const readAt = Io.readAt(partial.file, path, yield* Effect.makeSemaphore(1))
-    const compressed = yield* openPartial(fs, path)
+    const compressed = yield* Partial.fresh(fs, path)
     const { stream } = compressor.gzip(
       {
         _tag: "File",
