@@ -7,10 +7,9 @@ import * as Stream from "effect/Stream"
 import * as Reference from "./model/Reference.js"
 import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
-import * as Endpoint from "./Registry/Endpoint.js"
 import * as Page from "./Registry/Page.js"
 import * as Scopes from "./Registry/Scopes.js"
-import type { RegistryConfig } from "./RegistryConfig.js"
+import * as RegistryConfig from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import type { ValidationError } from "./ValidationError.js"
 
@@ -19,7 +18,7 @@ export interface ListOptions {
   readonly pageSize?: number | undefined
 }
 
-type Environment = HttpClient.HttpClient | RegistryConfig
+type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig
 
 /**
  * The names of all repositories of a registry, sorted. `host` is `HOST[:PORT]` or a URL; by default the configured
@@ -59,7 +58,7 @@ export const streamRepositories = (
 ): Stream.Stream<string, RegistryError | ValidationError, Environment> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const endpoint = yield* Endpoint.parse(host)
+      const endpoint = yield* RegistryConfig.find(host)
       const client = yield* Client.make(endpoint, { repository: Option.none(), scopes: [Scopes.catalog] })
       return Page.names(client, `list repositories of ${endpoint.host}`, "_catalog", "repositories", options.pageSize)
     })

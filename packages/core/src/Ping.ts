@@ -4,11 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as MediaType from "./model/MediaType.js"
 import * as Client from "./Registry/Client.js"
-import * as Endpoint from "./Registry/Endpoint.js"
 import * as Exchange from "./Registry/Exchange.js"
 import * as Failure from "./Registry/Failure.js"
 import * as Retry from "./Registry/Retry.js"
-import type { RegistryConfig } from "./RegistryConfig.js"
+import * as RegistryConfig from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import type { ValidationError } from "./ValidationError.js"
 
@@ -41,9 +40,9 @@ export const maxBody = 64 * 1024
  */
 export const ping = (
   host?: string
-): Effect.Effect<PingResult, RegistryError | ValidationError, HttpClient.HttpClient | RegistryConfig> =>
+): Effect.Effect<PingResult, RegistryError | ValidationError, HttpClient.HttpClient | RegistryConfig.RegistryConfig> =>
   Effect.gen(function* () {
-    const endpoint = yield* Endpoint.parse(host)
+    const endpoint = yield* RegistryConfig.find(host)
     const client = yield* Client.make(endpoint, { repository: Option.none(), scopes: [] })
     const call: Exchange.Call = {
       operation: `ping ${endpoint.host}`,

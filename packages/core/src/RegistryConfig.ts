@@ -4,6 +4,7 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -156,6 +157,32 @@ export const headersOf = (config: Service, host: string): Record<string, string>
       typeof value === "string" ? value : Redacted.value(value)
     ])
   )
+
+/**
+ * The endpoint of `HOST[:PORT]`, or of a URL whose scheme then counts; without one the configured registry, or Docker
+ * Hub. Fails with `InvalidReference`.
+ */
+export const find = (host: string | undefined): Effect.Effect<Endpoint, ValidationError, RegistryConfig> =>
+  Effect.gen(function* () {
+    const config = yield* RegistryConfig
+    if (host === undefined) return yield* endpoint(config, Option.none())
+    if (host.includes("://")) return yield* endpoint({ ...config, url: Option.some(host) }, Option.none())
+    const named = hostName(host)
+    if (Option.isSome(named)) return yield* endpoint(config, named)
+    return yield* Effect.fail(
+      ValidationError.of("InvalidReference", JSON.stringify(host), "is no host name with an optional port", {
+        hint: "a registry is given as HOST[:PORT], http://HOST:PORT or https://HOST"
+      })
+    )
+  })
+
+/** `HOST[:PORT]` as references have it; `None` where it is no such name. */
+export const hostName = (text: string): Option.Option<string> => {
+  if (text.includes("/")) return Option.none()
+  // A capital makes any name a host in the grammar of references, and references lower it again.
+  const name = Reference.isHost(text) ? text : `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
+  return Option.flatMap(Either.getRight(Reference.parse(`${name}/x`)), ({ host }) => host)
+}
 
 /** Whether a `url` is configured. */
 export const hasRegistry = (config: Service): boolean => Option.isSome(config.url)

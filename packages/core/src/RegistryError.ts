@@ -8,6 +8,8 @@ export const Reason = Schema.Literal(
   "ConnectionLost",
   "Timeout",
   "Tls",
+  /** A proxy on the way refuses, or is set up wrongly. */
+  "Proxy",
   /** TLS was spoken to a server that answers in plain HTTP. */
   "PlainHttpServer",
   /** Something answers there, but it is no registry. */
@@ -78,6 +80,7 @@ const words: Record<Reason, string> = {
   ConnectionLost: "the connection was lost",
   Timeout: "no answer in time",
   Tls: "the TLS connection failed",
+  Proxy: "the proxy does not let us through",
   PlainHttpServer: "the server speaks plain HTTP, not HTTPS",
   NotARegistry: "this is not a container registry",
   Unauthorized: "the registry wants credentials",

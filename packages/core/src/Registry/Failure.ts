@@ -73,7 +73,7 @@ export const fromStatus = (
     codes,
     retryAfter: Option.getOrUndefined(retryAfter(headers["retry-after"], now)),
     detail: wantsTls ? "the server speaks HTTPS, it was called by plain HTTP" : undefined,
-    hint: wantsTls ? `use https://${host}` : hintOf(reason, status, codes)
+    hint: wantsTls ? `use https://${host}` : hintOf(reason, subject.method, status, codes)
   })
 }
 
@@ -140,10 +140,18 @@ const reasonOf = (status: number, codes: ReadonlyArray<OciErrorCode>): Reason =>
   return byStatus[status] ?? coded ?? "Rejected"
 }
 
-const hintOf = (reason: Reason, status: number, codes: ReadonlyArray<OciErrorCode>): string | undefined => {
+const hintOf = (
+  reason: Reason,
+  method: string,
+  status: number,
+  codes: ReadonlyArray<OciErrorCode>
+): string | undefined => {
   if (reason === "RateLimited") return "try again later, or with less concurrency"
   if (codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN")) {
     return "the registry lacks a blob or manifest that this one names; it may have been deleted in the meantime"
+  }
+  if (method !== "GET" && method !== "HEAD" && codes.some(({ code }) => code === "NAME_UNKNOWN")) {
+    return "this registry makes no repository by itself: create it first, or check its name"
   }
   if (status === 413) return "a proxy before the registry may limit the size of requests"
   return undefined
@@ -157,7 +165,8 @@ const timedOut = new Set([
   "UND_ERR_HEADERS_TIMEOUT",
   "UND_ERR_BODY_TIMEOUT"
 ])
-const certificate = /^(?:CERT_|ERR_TLS_|ERR_SSL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA)/
+const certificate =
+  /^(?:CERT_|CRL_|ERR_TLS_|ERR_SSL_|ERROR_IN_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_)/
 
 const classify = (
   code: string,
@@ -165,7 +174,13 @@ const classify = (
   answered: boolean,
   host: string
 ): { readonly reason: Reason; readonly hint?: string } => {
-  if (unreachable.has(code)) return { reason: "Unreachable", hint: `is a registry running at ${host}?` }
+  if (code.startsWith("ERR_PROXY_")) return { reason: "Proxy", hint: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" }
+  if (unreachable.has(code)) {
+    const hint = text.startsWith("the proxy ")
+      ? "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+      : `is a registry running at ${host}?`
+    return { reason: "Unreachable", hint }
+  }
   if (timedOut.has(code)) return { reason: "Timeout" }
   if (
     /wrong version number|packet length too long|http request/i.test(text) ||

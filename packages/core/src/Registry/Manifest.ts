@@ -102,6 +102,11 @@ export const put = (
       yield* Exchange.drain(response)
       yield* verify(call, bytes, undefined, response.headers["docker-content-digest"], undefined)
     })
+  ).pipe(
+    Effect.mapError((error) => {
+      const hint = refusalHint(descriptor, bytes, error)
+      return hint === undefined ? error : Failure.withHint(error, hint)
+    })
   )
 }
 
@@ -181,4 +186,16 @@ const verify = (
     return Effect.fail(Failure.make(call, "SizeMismatch", { detail: `expected ${size} bytes, got ${bytes.length}` }))
   }
   return Effect.void
+}
+
+/** What a registry's refusal of a manifest usually means. */
+const refusalHint = ({ mediaType }: Descriptor, bytes: Uint8Array, error: RegistryError): string | undefined => {
+  const isRefused = [400, 415, 422].includes(error.status ?? 0)
+  // docker-registry says 500 here.
+  if ((isRefused || error.status === 500) && /"urls"\s*:/.test(new TextDecoder().decode(bytes))) {
+    return "the image has layers to be had elsewhere (`urls`), and the registry has to allow such: docker-registry by validation.manifests.urls.allow"
+  }
+  return isRefused && mediaType.startsWith("application/vnd.oci.")
+    ? "the registry may know Docker's formats alone: --format docker"
+    : undefined
 }

@@ -24,11 +24,7 @@ export const send = (
     for (let hop = 0; hop <= Redirect.maxRedirects; hop++) {
       const { close, response } = yield* authenticated(client, call, url)
       const location = Redirect.target(call.method, response.status, response.headers.location)
-      if (Option.isNone(location)) {
-        return yield* Effect.catchAll(Exchange.check(client, call, response), (error) =>
-          Effect.flatMap(Auth.explain(client, error), Effect.fail)
-        )
-      }
+      if (Option.isNone(location)) return yield* Exchange.check(client, call, response)
       yield* Exchange.drain(response)
       yield* close
       url = (yield* Exchange.judge(client, { ...call, url }, location.value, "redirect")).href
@@ -36,6 +32,7 @@ export const send = (
     const detail = `more than ${Redirect.maxRedirects} redirects`
     return yield* Effect.fail(Failure.make(call, "Protocol", { detail }))
   }).pipe(
+    Effect.catchAll((error) => Effect.flatMap(Auth.explain(client, error), Effect.fail)),
     Effect.withSpan("effect-registry.request", {
       kind: "client",
       attributes: { operation: call.operation, method: call.method, url: safeUrl(call.url) }

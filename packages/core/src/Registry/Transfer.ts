@@ -143,7 +143,8 @@ const patchOpen = <E, R>(
       method: "PATCH",
       url: session.location.href,
       headers: { "content-type": MediaType.octetStream },
-      accept: [202, 204]
+      // 201 is what ECR says.
+      accept: [202, 204, 201]
     }
     let stopped = false
     let stopBody = () => {}
@@ -218,7 +219,7 @@ const sendPieces = <E, R>(
       method,
       url,
       headers: { "content-type": MediaType.octetStream, ...headers },
-      accept: method === "PUT" ? [201, 200, 204] : [202, 204]
+      accept: method === "PUT" ? [201, 200, 204] : [202, 204, 201]
     })
     const patch = Effect.gen(function* () {
       const range = `${session.received}-${session.received + filled - 1}`

@@ -225,6 +225,8 @@ const sendUntilThere = <E, R>(
       )
     }
 
+    /** Of the attempt at hand: another blob may have learned meanwhile that the registry refuses this. */
+    let open = false
     const attempt = (number: number): Effect.Effect<Descriptor, Fault<E>, R> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function* () {
@@ -235,6 +237,7 @@ const sendUntilThere = <E, R>(
             if (wrong) yield* restore(checkSource(blob))
           }
           const session = yield* restore(next(number))
+          open = isSentOpen(blob, session)
           const { digest, size } = yield* restore(transfer(blob, session, count)).pipe(
             Effect.tapErrorCause((cause) => abandon(session, cause))
           )
@@ -246,7 +249,7 @@ const sendUntilThere = <E, R>(
     const restart = (fault: Fault<E>): boolean => {
       if (fault instanceof SourceFailure) return isWrong(fault.error)
       wrong = isWrong(fault) || fault.codes.some(({ code }) => code === "DIGEST_INVALID")
-      return wrong || isLostSession(fault) || fallsBack(blob, fault)
+      return wrong || isLostSession(fault) || fallsBack(blob, fault, open)
     }
     const progressed = () => {
       const since = moved
@@ -296,10 +299,10 @@ const isLostSession = (error: RegistryError): boolean =>
   Session.isLostBytes(error)
 
 /** The registry wants another way; remembered for the blobs that follow. */
-const fallsBack = <E, R>(blob: Job<E, R>, error: RegistryError): boolean => {
+const fallsBack = <E, R>(blob: Job<E, R>, error: RegistryError, open: boolean): boolean => {
   const { config, state } = blob.client
   const status = error.status ?? 0
-  if (error.method === "PATCH" && isSentOpen(blob) && [400, 411, 501].includes(status)) {
+  if (error.method === "PATCH" && open && [400, 411, 501].includes(status)) {
     state.refusesChunkedEncoding = true
     return true
   }
