@@ -36,7 +36,7 @@ export const make = (options: Options = {}): Effect.Effect<BlobInfoCache.Service
         waiting = false
         return flush
       })
-      return Effect.asVoid(Effect.forkIn(Effect.zipRight(Effect.sleep(delay), write), scope))
+      return Effect.asVoid(Effect.forkIn(Effect.interruptible(Effect.zipRight(Effect.sleep(delay), write)), scope))
     })
     const record = (digest: Digest.Digest, change: Change) =>
       Effect.suspend(() => (buckets.record(digest, change) ? later : Effect.void))
@@ -109,6 +109,7 @@ class Buckets {
   /** Not written yet. */
   private readonly pending = new Map<string, ReadonlyArray<Change>>()
   private folder: Promise<string | undefined> | undefined
+  private tidied = false
 
   constructor(private readonly root: string) {}
 
@@ -133,6 +134,8 @@ class Buckets {
     this.folder = StateFolder.privateFolder(this.root, "blobs")
     const folder = await this.folder
     if (folder === undefined) return
+    if (!this.tidied) await StateFolder.removeTemporary(folder)
+    this.tidied = true
     const names = [...this.pending.keys()]
     const next = async (): Promise<void> => {
       for (let name = names.pop(); name !== undefined; name = names.pop()) await this.write(folder, name)

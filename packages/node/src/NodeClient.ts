@@ -58,7 +58,8 @@ export const make = (options: Options = {}): Effect.Effect<HttpClient.HttpClient
           maxSockets: options.maxConnectionsPerHost ?? 30
         }
         const proxies = (options.proxy ?? true) ? Proxy.fromEnvironment(environment) : undefined
-        return Route.make(pool, Tls.make({ environment, ...options.tls }), proxies)
+        const tls = Tls.make({ ...options.tls, environment: options.tls?.environment ?? environment })
+        return Route.make(pool, tls, proxies)
       }),
       (routes) => Effect.sync(routes.close)
     ),

@@ -119,18 +119,28 @@ interface Listed {
 
 /** The entries, the newest first. */
 const list = async (folder: string): Promise<ReadonlyArray<Listed>> => {
+  const files = (await Fs.readdir(folder).catch((): Array<string> => [])).filter((file) => entryName.test(file))
+  const times = await Promise.all(files.map((file) => writtenAt(Path.join(folder, file))))
   const groups = new Map<string, { readonly name: string; readonly files: Array<string>; newest: number }>()
-  for (const file of await Fs.readdir(folder).catch((): Array<string> => [])) {
-    const name = /^[0-9a-f]{64}\.json/.exec(file)?.[0]
-    const stats = name === undefined ? undefined : await Fs.lstat(Path.join(folder, file)).catch(() => undefined)
-    if (name === undefined || stats === undefined) continue
+  for (const [index, file] of files.entries()) {
+    const name = file.slice(0, nameLength)
     const group = groups.get(name) ?? { name, files: [], newest: 0 }
     group.files.push(file)
-    group.newest = Math.max(group.newest, stats.mtimeMs)
+    group.newest = Math.max(group.newest, times[index] ?? 0)
     groups.set(name, group)
   }
   return [...groups.values()].sort((a, b) => b.newest - a.newest)
 }
+
+const entryName = /^[0-9a-f]{64}\.json/
+const nameLength = 69
+
+/** `0` for what is gone by now. */
+const writtenAt = (file: string): Promise<number> =>
+  Fs.lstat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0
+  )
 
 const removeUnowned = (folder: string, { files, name }: Listed): Effect.Effect<void> =>
   Effect.scoped(

@@ -88,6 +88,16 @@ export const write = async (path: string, text: string, durable: boolean): Promi
 /** A process that is killed may leave files with this end. */
 export const temporarySuffix = ".tmp"
 
+/** Removes those that are older than an hour: nobody writes at one file for so long. */
+export const removeTemporary = async (folder: string): Promise<void> => {
+  for (const name of await Fs.readdir(folder).catch((): Array<string> => [])) {
+    const file = Path.join(folder, name)
+    if (!name.endsWith(temporarySuffix)) continue
+    const stats = await Fs.lstat(file).catch(() => undefined)
+    if (stats !== undefined && Date.now() - stats.mtimeMs > 3_600_000) await remove(file)
+  }
+}
+
 export const rename = (from: string, to: string): Promise<boolean> =>
   Fs.rename(from, to).then(
     () => true,

@@ -16,7 +16,7 @@ export interface TestServer {
   readonly sockets: Set<Net.Socket>
 }
 
-const listening = <S extends Net.Server>(server: S): Effect.Effect<TestServer, never, Scope.Scope> =>
+export const listening = <S extends Net.Server>(server: S): Effect.Effect<TestServer, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.async<TestServer>((resume) => {
       const sockets = new Set<Net.Socket>()

@@ -130,6 +130,10 @@ const close = (source: Readable | undefined, then: () => void): void => {
   source.destroy()
 }
 
+/** Whether somebody takes bytes: one who asks for them chunk by chunk leaves the stream paused for good. */
+const isRead = (response: Http.IncomingMessage): boolean =>
+  response.listenerCount("readable") > 0 || !response.isPaused()
+
 /** Ends the exchange when connecting, moving bytes or the answer takes too long. A slow source or reader of ours does not count. */
 const watch = (req: Http.ClientRequest, limits: Limits, upload: boolean): void => {
   let response: Http.IncomingMessage | undefined
@@ -145,7 +149,7 @@ const watch = (req: Http.ClientRequest, limits: Limits, upload: boolean): void =
   const bytesAreDue = (): boolean =>
     response === undefined
       ? req.writableLength > 0
-      : !response.isPaused() && !response.complete && response.readableLength < response.readableHighWaterMark
+      : isRead(response) && !response.complete && response.readableLength < response.readableHighWaterMark
   // the socket's own timer: it sees also a part of a write move
   const onIdle = (): void => {
     if (bytesAreDue()) end("no byte moved", limits.stall)

@@ -44,10 +44,7 @@ export class NodeResponse extends Inspectable.Class implements HttpClientRespons
         this.empty
           ? Effect.succeed(new Uint8Array(0))
           : Effect.flatMap(HttpIncomingMessage.MaxBodySize, (limit) =>
-              NodeStream.toUint8Array(() => source, {
-                onFailure: this.failure,
-                ...(Option.isSome(limit) ? { maxBytes: limit.value } : {})
-              })
+              this.collect(Option.match(limit, { onNone: () => Number.POSITIVE_INFINITY, onSome: Number }))
             )
       )
     )
@@ -56,6 +53,19 @@ export class NodeResponse extends Inspectable.Class implements HttpClientRespons
   /** The error of this response for a failure of its body. */
   readonly failure = (cause: unknown): ResponseError =>
     new HttpClientError.ResponseError({ request: this.request, response: this, reason: "Decode", cause })
+
+  private collect(limit: number): Effect.Effect<Uint8Array, ResponseError> {
+    const chunks: Array<Uint8Array> = []
+    let size = 0
+    return Effect.as(
+      Stream.runForEach(this.stream, (chunk) => {
+        size += chunk.length
+        chunks.push(chunk)
+        return size > limit ? Effect.fail(this.failure(new Error(`more than ${limit} bytes`))) : Effect.void
+      }),
+      chunks
+    ).pipe(Effect.map((all) => Buffer.concat(all, size)))
+  }
 
   get cookies(): Cookies.Cookies {
     return Cookies.fromSetCookie(this.source.headers["set-cookie"] ?? [])
