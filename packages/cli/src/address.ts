@@ -117,7 +117,7 @@ export const withTarget = <A, E>(
     const fs = yield* FileSystem.FileSystem
     const folder = yield* fs.makeTempDirectoryScoped({ prefix: "ereg-" })
     const path = `${folder}/archive.tar`
-    const result = yield* write(DockerArchive.target(path, options))
+    const result = yield* write(DockerArchive.target(path, { ...options, resume: false }))
     yield* Stream.runForEach(fs.stream(path, { chunkSize: 1 << 20 }), output.bytes)
     return result
   }).pipe(Effect.scoped)

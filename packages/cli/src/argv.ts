@@ -3,11 +3,24 @@ import * as Array from "effect/Array"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 
-/** Stands for `--plain-http` without a value: every registry that the command names. */
+/** Stands for `--plain-http` and the like without a value: every registry that the command names. */
 export const everyHost = "*"
 
+/** Options whose value may be left out; it stands behind `=` only. */
+export const optionalValues: ReadonlyArray<string> = ["--plain-http", "--insecure-skip-tls-verify"]
+
 /** Options of every command that take a value; they may stand before the command's name. */
-const valued = new Set(["--output", "--platform", "--concurrency", "--timeout", "--registry", "--log-level"])
+const valued = new Set([
+  "--output",
+  "--platform",
+  "--concurrency",
+  "--timeout",
+  "--registry",
+  "--mirror",
+  "--authfile",
+  "--cert-dir",
+  "--log-level"
+])
 
 /** What follows an option: nothing, a value, or a value with `=` only. */
 export type OptionKind = "flag" | "value" | "optional"
@@ -106,7 +119,7 @@ export const nearest = (word: string, candidates: ReadonlyArray<string>): Option
 
 // internal
 
-const repeatable = new Set(["--platform", "--plain-http"])
+const repeatable = new Set(["--platform", "--mirror", ...optionalValues])
 
 /** Letters to insert, delete, replace or swap with their neighbour. */
 const distance = (a: string, b: string): number => {

@@ -28,7 +28,9 @@ export const page: Page = {
   options,
   notes: [
     "An image for several platforms is copied whole, unless --platform says otherwise. Digests never change.",
-    "Inside one registry blobs are mounted, not sent. --plain-http has to name its host here: --plain-http=HOST."
+    "Inside one registry blobs are mounted, not sent.",
+    "--plain-http and --insecure-skip-tls-verify have to name their host here: --plain-http=HOST.",
+    "Interrupted, it goes on where it stopped when it is run again."
   ],
   examples: [
     ["ereg copy localhost:15000/team/app:1.0 localhost:15000/released/app:1.0", "To another repository"],
@@ -47,7 +49,8 @@ export const command = Command.make(
     return perform(
       { name: "copy", global, done: "copied", carriesBytes: toStdout },
       Effect.gen(function* () {
-        if (global.plainHttp.includes(everyHost)) return yield* Effect.fail(whichHost)
+        yield* checkHosts("--plain-http", global.plainHttp)
+        yield* checkHosts("--insecure-skip-tls-verify", global.insecureSkipTlsVerify)
         const output = yield* Output
         const origin = yield* source(yield* parse(from))
         const address = yield* parse(to)
@@ -55,7 +58,7 @@ export const command = Command.make(
         const { blobs, images } =
           address._tag === "Reference"
             ? yield* push(origin, withoutScheme(to), { platforms })
-            : yield* withTarget(address, { force, platform: platforms[0] }, (target) =>
+            : yield* withTarget(address, { force, platform: platforms[0], resume: !global.noResume }, (target) =>
                 Effect.map(copy(origin, target, { platforms, tags }), ({ blobs, descriptor, names }) => ({
                   blobs,
                   images: (names.length === 0 ? [withoutScheme(from).replace(/@.*$/, "")] : names.map(formatName)).map(
@@ -83,8 +86,13 @@ export const command = Command.make(
 
 // internal
 
-const whichHost = new UsageError({
-  what: "ereg copy",
-  why: "--plain-http does not say which registry it means",
-  hint: "--plain-http=HOST[:PORT]"
-})
+const checkHosts = (option: string, hosts: ReadonlyArray<string>): Effect.Effect<void, UsageError> =>
+  hosts.includes(everyHost)
+    ? Effect.fail(
+        new UsageError({
+          what: "ereg copy",
+          why: `${option} does not say which registry it means`,
+          hint: `${option}=HOST[:PORT]`
+        })
+      )
+    : Effect.void

@@ -24,6 +24,8 @@ import * as Exit from "./exit.js"
 import * as Help from "./help.js"
 import * as Inspect from "./inspect.js"
 import * as List from "./list.js"
+import * as Login from "./login.js"
+import * as Logout from "./logout.js"
 import * as Manifest from "./manifest.js"
 import { global } from "./options.js"
 import * as Output from "./output.js"
@@ -52,6 +54,8 @@ const modules = [
   Delete,
   Validate,
   Ping,
+  Login,
+  Logout,
   Serve
 ] as const
 
@@ -72,6 +76,8 @@ const root = Command.make("ereg").pipe(
     Delete.command,
     Validate.command,
     Ping.command,
+    Login.command,
+    Logout.command,
     Serve.command
   ])
 )

@@ -2,7 +2,7 @@
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as Array from "effect/Array"
-import type { OptionKind } from "./argv.js"
+import { type OptionKind, optionalValues } from "./argv.js"
 
 /** A command's help, without what the parser knows. */
 export interface Page {
@@ -72,7 +72,8 @@ export const optionKinds = (...groups: ReadonlyArray<Page["options"]>): Readonly
   for (const option of groups.flatMap((options) => Object.values(options))) {
     const kind = Options.isBool(option) ? "flag" : "value"
     for (const [usage] of definitions(Options.getHelp(option))) {
-      for (const name of usage.match(/--[a-z-]+/g) ?? []) kinds[name] = name === "--plain-http" ? "optional" : kind
+      for (const name of usage.match(/--[a-z-]+/g) ?? [])
+        kinds[name] = optionalValues.includes(name) ? "optional" : kind
     }
   }
   return kinds
@@ -127,6 +128,8 @@ const paragraphs = (doc: HelpDoc.HelpDoc): ReadonlyArray<string> =>
 
 /** The option as it is typed, and our own sentence about it: the parser's stands first, ours second. */
 const optionRow = ([usage, words]: readonly [string, ReadonlyArray<string>]): readonly [string, string] => [
-  usage.replace(/^(--plain-http) HOST.*$/, "$1[=HOST]").replace(/ ?\.\.\.$/, ""),
+  usage.replace(/^(--[a-z-]+) (\S+?)(?: ?\.\.\.)?$/, (_, name: string, value: string) =>
+    optionalValues.includes(name) ? `${name}[=${value}]` : `${name} ${value}`
+  ),
   words[1] ?? ""
 ]

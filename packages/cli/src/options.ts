@@ -4,7 +4,7 @@ import * as Args from "@effect/cli/Args"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
-import { Platform } from "@effect-registry/core"
+import { Platform, RegistryConfig } from "@effect-registry/core"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,6 +20,19 @@ export interface Global {
   readonly registry: Option.Option<string>
   /** Hosts to speak plain HTTP to; `*` is every one that the command names. */
   readonly plainHttp: ReadonlyArray<string>
+  /** Hosts whose certificates are not verified; `*` is every one that the command names. */
+  readonly insecureSkipTlsVerify: ReadonlyArray<string>
+  readonly certDir: Option.Option<string>
+  readonly authfile: Option.Option<string>
+  readonly mirror: ReadonlyArray<Mirror>
+  readonly noResume: boolean
+  readonly noCache: boolean
+}
+
+/** Where images of a host are read from first. */
+export interface Mirror {
+  readonly host: string
+  readonly url: string
 }
 
 /** One of a few words; the first is the default. */
@@ -94,6 +107,33 @@ export const global = {
     Options.withPseudoName("HOST"),
     Options.repeated,
     Options.withDescription("Speak HTTP, not HTTPS: to this HOST[:PORT], or to every registry named")
+  ),
+  insecureSkipTlsVerify: Options.text("insecure-skip-tls-verify").pipe(
+    Options.withPseudoName("HOST"),
+    Options.repeated,
+    Options.withDescription("Take any certificate: of this HOST[:PORT], or of every registry named")
+  ),
+  certDir: Options.text("cert-dir").pipe(
+    Options.withPseudoName("DIR"),
+    Options.withDescription("A folder of *.crt, *.cert and *.key (default: certs.d/HOST[:PORT] of Docker and Podman)"),
+    Options.optional
+  ),
+  authfile: Options.text("authfile").pipe(
+    Options.withPseudoName("FILE"),
+    Options.withDescription("Credentials (REGISTRY_AUTH_FILE; default: Docker's config.json, Podman's auth.json)"),
+    Options.optional
+  ),
+  mirror: Options.text("mirror").pipe(
+    Options.withPseudoName("HOST=URL"),
+    Options.repeated,
+    Options.withDescription("Read images of HOST[:PORT] from the registry at URL first; may be repeated"),
+    Options.mapEffect((values) => Effect.forEach(values, mirror))
+  ),
+  noResume: Options.boolean("no-resume").pipe(
+    Options.withDescription("Start anew, and leave nothing behind for another try to go on with")
+  ),
+  noCache: Options.boolean("no-cache").pipe(
+    Options.withDescription("Neither use nor remember what other pushes learned about layers")
   )
 }
 
@@ -127,6 +167,18 @@ const platforms = (values: ReadonlyArray<string>) =>
   )
 
 // internal
+
+const mirror = (text: string) => {
+  const at = text.indexOf("=")
+  const host = RegistryConfig.hostName(text.slice(0, Math.max(0, at)))
+  const url = text.slice(at + 1)
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  // A password would stand in the process list; `ereg login` is for those. The text is not repeated for the same reason.
+  const isPlain = /^https?:$/.test(parsed?.protocol ?? "") && parsed?.username === "" && parsed.password === ""
+  return Option.isSome(host) && isPlain
+    ? Effect.succeed<Mirror>({ host: host.value, url })
+    : Effect.fail(invalid("--mirror is HOST[:PORT]=URL, for example docker.io=https://mirror.example"))
+}
 
 const positive = (milliseconds: number) =>
   milliseconds > 0 ? Option.some(Duration.millis(milliseconds)) : Option.none()

@@ -2,20 +2,21 @@
 
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
-import { Progress, Reference, type RegistryConfig } from "@effect-registry/core"
-import { NodeRegistry } from "@effect-registry/node"
+import { BlobInfoCache, Credentials, Progress, Reference, RegistryConfig, UploadJournal } from "@effect-registry/core"
+import { DockerConfig, NodeRegistry } from "@effect-registry/node"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FiberRef from "effect/FiberRef"
+import { identity } from "effect/Function"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import { everyHost } from "./argv.js"
 import * as Exit from "./exit.js"
-import { duration, type Global } from "./options.js"
+import { duration, type Global, type Mirror } from "./options.js"
 import * as Output from "./output.js"
 import * as ProgressDisplay from "./progress.js"
 import { Stdio, StdoutClosed } from "./stdio.js"
@@ -24,7 +25,7 @@ export interface Invocation {
   /** The command's name, for messages. */
   readonly name: string
   readonly global: Global
-  /** The references among the arguments: `--plain-http` means their hosts. */
+  /** The references among the arguments: `--plain-http` and `--insecure-skip-tls-verify` mean their hosts. */
   readonly references?: ReadonlyArray<string> | undefined
   /** What happens to blobs: `pushed`, `pulled`, `copied`. */
   readonly done?: string | undefined
@@ -62,18 +63,20 @@ export const perform = <E>(
         })
     })
     return yield* bounded.pipe(
+      global.noResume ? Effect.provideService(UploadJournal.UploadJournal, UploadJournal.none) : identity,
+      global.noCache ? Effect.provideService(BlobInfoCache.BlobInfoCache, BlobInfoCache.none) : identity,
       Effect.provide(NodeRegistry.layer(settings.registry)),
       Effect.provideService(Output.Output, output),
       Effect.provideService(Progress.Progress, { emit: display.emit }),
       Effect.provide(logger(display.line)),
-      global.quiet ? quietly : (self) => self
+      global.quiet ? quietly : identity
     )
   }).pipe(
     Effect.scoped,
     Effect.catchAllCause((cause) => report(invocation, cause))
   )
 
-/** The hosts that `--plain-http` without a value means: those that the command names, and the configured registry. */
+/** The hosts that `--plain-http` and the like mean without a value: those that the command names, and the configured registry. */
 export const hostsOf = (references: ReadonlyArray<string>, registry: Option.Option<string>): ReadonlyArray<string> => [
   ...new Set([
     ...references.flatMap((text) =>
@@ -113,15 +116,47 @@ const configuration = ({ global, name, references = [] }: Invocation) =>
             onSome: (text) => Effect.asSome(parseTimeout(name, text))
           }
         )
-    const plain = global.plainHttp.flatMap((host) => (host === everyHost ? hostsOf(references, registry) : [host]))
-    const options: RegistryConfig.Options = {
+    const stdio = yield* Stdio
+    const named = hostsOf(references, registry)
+    const expand = (hosts: ReadonlyArray<string>) =>
+      hosts.flatMap((host) => (host === everyHost ? named : [host.toLowerCase()]))
+    const config: RegistryConfig.Options = {
       url: Option.getOrUndefined(registry),
-      hosts: Object.fromEntries(plain.map((host) => [host.toLowerCase(), { plainHttp: true }])),
+      hosts: hostOptions(expand(global.plainHttp), global.mirror),
       concurrency: Option.getOrUndefined(global.concurrency),
       userAgent: "ereg"
     }
+    const fromVariables = yield* Credentials.fromEnvironment(RegistryConfig.make(config))
+    const fromFiles = DockerConfig.service({
+      authFile: Option.getOrUndefined(global.authfile),
+      environment: stdio.environment
+    })
+    const options: NodeRegistry.Options = {
+      ...config,
+      credentials: Credentials.orElse(fromVariables, fromFiles),
+      tls: {
+        certDir: Option.getOrUndefined(global.certDir),
+        skipVerify: expand(global.insecureSkipTlsVerify)
+      },
+      environment: stdio.environment
+    }
     return { registry: options, timeout }
   })
+
+/** The settings of each host that an option names. */
+const hostOptions = (
+  plain: ReadonlyArray<string>,
+  mirrors: ReadonlyArray<Mirror>
+): Readonly<Record<string, RegistryConfig.HostOptions>> =>
+  Object.fromEntries(
+    [...plain, ...mirrors.map(({ host }) => host)].map((host) => [
+      host,
+      {
+        plainHttp: plain.includes(host) ? true : undefined,
+        mirrors: mirrors.flatMap((mirror) => (mirror.host === host ? [mirror.url] : []))
+      }
+    ])
+  )
 
 const parseTimeout = (name: string, text: string) =>
   Option.match(duration(text), {

@@ -27,6 +27,7 @@ export const page: Page = {
   options,
   notes: [
     "An image for several platforms is pulled whole, unless --platform says otherwise. Digests never change.",
+    "Interrupted, it goes on where it stopped when it is run again: until then ARCHIVE.ereg-partial is kept.",
     "The file appears when it is complete. Prints HOST/REPOSITORY:TAG@DIGEST, a line for each image."
   ],
   examples: [
@@ -47,8 +48,10 @@ export const command = Command.make("pull", { words: argumentList("ref", 2), ...
       const { force, global } = input
       const address = yield* archiveAddress("pull", archive)
       if ((yield* tagsOf(address)) !== undefined) return yield* Effect.fail(keepsTags)
-      const result = yield* withTarget(address, { force, platform: global.platform[0] }, (into) =>
-        pull(references, into, { platforms: global.platform })
+      const result = yield* withTarget(
+        address,
+        { force, platform: global.platform[0], resume: !global.noResume },
+        (into) => pull(references, into, { platforms: global.platform })
       )
       const images = result.images.map(({ descriptor, names, reference }) => ({
         reference: `${names[0] === undefined ? reference.replace(/@.*$/, "") : formatName(names[0])}@${descriptor.digest}`,

@@ -46,6 +46,7 @@ export const page: Page = {
   options,
   notes: [
     "With REF the archive must hold one image, or ARCHIVE has to name one of them.",
+    "Interrupted, it goes on where it stopped when it is run again.",
     "Prints HOST/REPOSITORY:TAG@DIGEST, a line for each tag."
   ],
   examples: [

@@ -1,4 +1,4 @@
-/** Standard input, output and error as a service, so that the whole command runs inside a test as it does in a shell. */
+/** What a process is given, as a service, so that the whole command runs inside a test as it does in a shell. */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -19,6 +19,8 @@ export interface Service {
   readonly error: NodeJS.WritableStream
   /** Whether standard error is a terminal. */
   readonly errorIsTerminal: boolean
+  /** For the folders that it names, and for the programs that are started. */
+  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 export class Stdio extends Context.Tag("@effect-registry/cli/Stdio")<Stdio, Service>() {}
@@ -34,7 +36,8 @@ export const layer: Layer.Layer<Stdio> = Layer.sync(Stdio, () => {
     write: (data) => writeTo(process.stdout, data),
     outputIsTerminal: process.stdout.isTTY === true,
     error: process.stderr,
-    errorIsTerminal: process.stderr.isTTY === true
+    errorIsTerminal: process.stderr.isTTY === true,
+    environment: process.env
   }
 })
 

@@ -10,6 +10,8 @@ describe("argv", () => {
       "--platform": "value",
       "--quiet": "flag",
       "--plain-http": "optional",
+      "--insecure-skip-tls-verify": "optional",
+      "--mirror": "value",
       "--log-level": "value"
     } as const
     const words = (...line: ReadonlyArray<string>) =>
@@ -32,6 +34,13 @@ describe("argv", () => {
     it("gives a bare --plain-http the value that means every host, and takes no argument for it", () => {
       expect(words("--plain-http", "host:5000")).toEqual(Either.right("push --plain-http * -- host:5000"))
       expect(words("--plain-http=host:5000")).toEqual(Either.right("push --plain-http host:5000 --"))
+    })
+    it("treats --insecure-skip-tls-verify and --mirror alike where they are repeated", () => {
+      expect(
+        words("--insecure-skip-tls-verify", "--insecure-skip-tls-verify=b:1", "--mirror=a=x", "--mirror", "b=y")
+      ).toEqual(
+        Either.right("push --insecure-skip-tls-verify * --insecure-skip-tls-verify b:1 --mirror a=x --mirror b=y --")
+      )
     })
     it("takes everything behind -- for arguments", () => {
       expect(words("--quiet", "--", "--nope", "--")).toEqual(Either.right("push --quiet -- --nope --"))
@@ -60,6 +69,9 @@ describe("argv", () => {
     it("skips the value of an option", () => {
       expect(commandIndex(["--output", "json", "tags"])).toBe(2)
       expect(commandIndex(["--output=json", "tags"])).toBe(1)
+      for (const option of ["--authfile", "--cert-dir", "--mirror", "--registry"]) {
+        expect([option, commandIndex([option, "value", "tags"])]).toEqual([option, 2])
+      }
     })
     it("finds none in options alone, nor behind --", () => {
       expect(commandIndex(["--quiet"])).toBe(-1)

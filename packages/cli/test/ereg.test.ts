@@ -16,6 +16,8 @@ const commands = [
   "delete",
   "validate",
   "ping",
+  "login",
+  "logout",
   "serve"
 ]
 
@@ -37,8 +39,10 @@ describe("ereg", () => {
           const { code, stdout } = yield* ereg([name, "--help"])
           expect(code).toBe(0)
           expect(stdout).toMatch(/^[A-Z][^\n]+\.\n\nUsage:\n {2}ereg /)
-          expect(stdout).toContain("--output text|json   What to print on standard output (default: text)")
-          expect(stdout).toContain("--plain-http[=HOST]")
+          expect(stdout).toMatch(/^ {2}--output text\|json +What to print on standard output \(default: text\)$/m)
+          for (const option of ["--plain-http[=HOST]", "--insecure-skip-tls-verify[=HOST]", "--mirror HOST=URL"]) {
+            expect(stdout).toContain(`  ${option}  `)
+          }
           const examples = stdout.slice(stdout.indexOf("Examples:")).match(/^ {2}# /gm) ?? []
           expect([name, [2, 3].includes(examples.length)]).toEqual([name, true])
           expect(stdout).not.toContain("\u001b")
@@ -81,6 +85,14 @@ describe("ereg", () => {
       [["serve", "--port", "70000"], "--port is a number from 0 to 65535", "`ereg serve`;"],
       [["list", "--timeout", "soon"], '--timeout: "soon" is no time such as 90s', "ereg list"],
       [["list", "--platform", "Linux"], "--platform: Linux: a platform is os/architecture", "ereg list"],
+      [["list", "--mirror", "docker.io"], "--mirror is HOST[:PORT]=URL", "ereg list"],
+      [["list", "--mirror", "docker.io=http://me:hunter2@m/"], "--mirror is HOST[:PORT]=URL", "ereg list"],
+      [
+        ["copy", "a", "b", "--insecure-skip-tls-verify"],
+        "does not say which registry",
+        "--insecure-skip-tls-verify=HOST"
+      ],
+      [["copy", "a", "b", "--plain-http"], "does not say which registry", "--plain-http=HOST"],
       [["list", "--log-level", "loud"], "--log-level is one of all, trace", "ereg list"]
     ]
     for (const [words, why, hint] of cases) {
@@ -88,6 +100,7 @@ describe("ereg", () => {
         Effect.gen(function* () {
           const { code, stderr, stdout } = yield* ereg(words)
           expect({ code, stdout }).toEqual({ code: 2, stdout: "" })
+          expect(stderr).not.toContain("hunter2")
           const lines = stderr.split("\n")
           expect(lines).toHaveLength(4)
           expect(lines[0]).toMatch(/^error: ereg/)

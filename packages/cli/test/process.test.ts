@@ -116,39 +116,44 @@ layer(Layer.merge(registry, command), { excludeTestServices: true, timeout: 60_0
         })
       )
     }
-    it.scoped("leaves nothing of a pull behind", () =>
-      Effect.gen(function* () {
-        const file = yield* Command
-        const folder = yield* temporaryFolder
-        const hanging = yield* Effect.acquireRelease(
-          Effect.promise(async () => {
-            let blobs = 0
-            const server = createServer((request, response) => {
-              if (request.url?.includes("/manifests/")) {
-                response.writeHead(200, { "content-type": manifest.type, "content-length": manifest.bytes.length })
-                response.end(request.method === "HEAD" ? undefined : manifest.bytes)
-              } else {
-                blobs += 1
-                response.writeHead(200, { "content-length": 1000 })
-                response.write("x".repeat(100))
-              }
-            })
-            await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-            return { server, blobs: () => blobs, port: (server.address() as AddressInfo).port }
-          }),
-          ({ server }) => Effect.sync(() => server.closeAllConnections())
-        )
-        const temporary = join(folder, "tmp")
-        yield* Effect.promise(() => mkdir(temporary))
-        const words = ["pull", `127.0.0.1:${hanging.port}/app:1`, join(folder, "app.tar")]
-        const { child, ended } = yield* start(file, words, { TMPDIR: temporary })
-        yield* until(() => hanging.blobs() > 0)
-        child.kill("SIGINT")
-        expect((yield* ended).code).toBe(130)
-        expect(yield* Effect.promise(() => readdir(folder))).toEqual(["tmp"])
-        expect(yield* Effect.promise(() => readdir(temporary))).toEqual([])
-      })
-    )
+    for (const [what, more, left] of [
+      ["what the next try needs", [], ["app.tar.ereg-partial", "app.tar.ereg-partial.json"]],
+      ["nothing with --no-resume", ["--no-resume"], []]
+    ] as const) {
+      it.scoped(`leaves of a pull ${what}`, () =>
+        Effect.gen(function* () {
+          const file = yield* Command
+          const folder = yield* temporaryFolder
+          const hanging = yield* Effect.acquireRelease(
+            Effect.promise(async () => {
+              let blobs = 0
+              const server = createServer((request, response) => {
+                if (request.url?.includes("/manifests/")) {
+                  response.writeHead(200, { "content-type": manifest.type, "content-length": manifest.bytes.length })
+                  response.end(request.method === "HEAD" ? undefined : manifest.bytes)
+                } else {
+                  blobs += 1
+                  response.writeHead(200, { "content-length": 1000 })
+                  response.write("x".repeat(100))
+                }
+              })
+              await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+              return { server, blobs: () => blobs, port: (server.address() as AddressInfo).port }
+            }),
+            ({ server }) => Effect.sync(() => server.closeAllConnections())
+          )
+          const temporary = join(folder, "tmp")
+          yield* Effect.promise(() => mkdir(temporary))
+          const words = ["pull", `127.0.0.1:${hanging.port}/app:1`, join(folder, "app.tar"), ...more]
+          const { child, ended } = yield* start(file, words, { TMPDIR: temporary })
+          yield* until(() => hanging.blobs() > 0)
+          child.kill("SIGINT")
+          expect((yield* ended).code).toBe(130)
+          expect(yield* Effect.promise(() => readdir(folder))).toEqual([...left, "tmp"])
+          expect(yield* Effect.promise(() => readdir(temporary))).toEqual([])
+        })
+      )
+    }
   })
 
   describe("serve", () => {

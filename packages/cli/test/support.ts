@@ -1,5 +1,6 @@
 /** Streams in memory, and the command run in this process or as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -25,6 +26,18 @@ export const known = {
   partial: "sha256:ed9c58e4ead7ef2caef8af0f5c40086b4007f7736cb65eb3fca959f4f8bf5c83"
 } as const
 
+/** No test reads or writes the home folder of whoever runs it. */
+const home = mkdtempSync(join(tmpdir(), "ereg-home-"))
+process.once("exit", () => rmSync(home, { recursive: true, force: true }))
+
+/** What every command gets, in this process and as another. */
+const baseEnvironment: Readonly<Record<string, string>> = {
+  PATH: process.env.PATH ?? "",
+  HOME: home,
+  XDG_STATE_HOME: join(home, "state"),
+  XDG_CACHE_HOME: join(home, "cache")
+}
+
 export const registry: Layer.Layer<EmbeddedRegistry.EmbeddedRegistry, unknown> = EmbeddedRegistry.layerTemp()
 
 export interface MemoryStdio {
@@ -38,6 +51,7 @@ export interface MemoryOptions {
   /** Whether input and error look like a terminal. */
   readonly terminal?: boolean | undefined
   readonly input?: Uint8Array | undefined
+  readonly environment?: Readonly<Record<string, string>> | undefined
 }
 
 /** Standard output and error that are kept. */
@@ -59,7 +73,8 @@ export const memoryStdio = (options: MemoryOptions = {}): MemoryStdio => {
       outputIsTerminal: false,
       // What makes a stream a terminal to those who draw on it.
       error: terminal ? Object.assign(error, { isTTY: true, columns: 100 }) : error,
-      errorIsTerminal: terminal
+      errorIsTerminal: terminal,
+      environment: { ...baseEnvironment, ...options.environment }
     },
     stdout: () => Buffer.concat(out).toString("utf8"),
     stdoutBytes: () => new Uint8Array(Buffer.concat(out)),
@@ -74,23 +89,21 @@ export interface Outcome {
   readonly stderr: string
 }
 
-export interface RunOptions extends MemoryOptions {
-  readonly environment?: Readonly<Record<string, string>> | undefined
-}
-
 /** `ereg WORDS`, in this process. */
-export const ereg = (words: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
+export const ereg = (words: ReadonlyArray<string>, options: MemoryOptions = {}): Effect.Effect<Outcome> =>
   Effect.gen(function* () {
     const memory = memoryStdio(options)
     const code = yield* run(words).pipe(
       Effect.provideService(Stdio, memory.stdio),
-      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(options.environment ?? {}))))
+      Effect.withConfigProvider(
+        ConfigProvider.fromMap(new Map(Object.entries({ ...baseEnvironment, ...options.environment })))
+      )
     )
     return { code, stdout: memory.stdout(), stdoutBytes: memory.stdoutBytes(), stderr: memory.stderr() }
   })
 
 /** `ereg WORDS` that must succeed; its standard output. */
-export const output = (words: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<string> =>
+export const output = (words: ReadonlyArray<string>, options: MemoryOptions = {}): Effect.Effect<string> =>
   Effect.map(ereg(words, options), ({ code, stderr, stdout }) => {
     if (code !== 0) throw new Error(`ereg ${words.join(" ")} ended with ${code}\n${stderr}`)
     return stdout
@@ -157,7 +170,7 @@ export const start = (file: string, words: ReadonlyArray<string>, environment: R
     Effect.sync(() => {
       const began = Date.now()
       const child = spawn(process.execPath, [file, ...words], {
-        env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", TMPDIR: tmpdir(), ...environment },
+        env: { ...baseEnvironment, TMPDIR: tmpdir(), ...environment },
         stdio: ["pipe", "pipe", "pipe"]
       })
       const out: Array<Buffer> = []
