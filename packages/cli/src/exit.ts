@@ -118,7 +118,7 @@ const hints: Readonly<Record<string, string>> = {
   Unreachable: "is the registry running, and are host and port right? `ereg serve` starts one on port 15000",
   ConnectionLost: "try again; what arrived is not sent twice",
   Timeout: "try again, or check the network between here and the registry",
-  TimedOut: "give it more time, as in --timeout 10m",
+  TimedOut: "give it more time, as in --timeout 10m: it goes on where it stopped",
   Tls: "check the registry's certificate and the name it is reached by; --cert-dir DIR adds an authority",
   Proxy: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
   PlainHttpServer: "add --plain-http",

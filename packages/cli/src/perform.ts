@@ -190,14 +190,18 @@ const quietly = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> 
 
 /** Says what went wrong, once, and leaves the exit code. */
 const report = <E>(
-  { carriesBytes, global, name }: Invocation,
+  { carriesBytes, done, global, name }: Invocation,
   cause: Cause.Cause<E>
 ): Effect.Effect<never, Exit.Failed | StdoutClosed, Stdio> =>
   Effect.gen(function* () {
-    if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
+    const stdio = yield* Stdio
+    if (Cause.isInterruptedOnly(cause)) {
+      const goesOn = done !== undefined && carriesBytes !== true && !global.noResume && !global.quiet
+      if (goesOn) stdio.error.write("interrupted: the same command goes on from here\n")
+      return yield* Effect.interrupt
+    }
     const error = Option.getOrUndefined(Cause.failureOption(cause))
     if (error instanceof Exit.Failed || error instanceof StdoutClosed) return yield* Effect.fail(error)
-    const stdio = yield* Stdio
     const failure = Exit.fromCause(cause, name)
     const debug = LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug)
     if (debug) stdio.error.write(`${Cause.pretty(cause, { renderErrorCause: true })}\n`)
