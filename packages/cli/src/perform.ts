@@ -69,7 +69,8 @@ export const perform = <E>(
       Effect.provideService(Output.Output, output),
       Effect.provideService(Progress.Progress, { emit: display.emit }),
       Effect.provide(logger(display.line)),
-      global.quiet ? quietly : identity
+      global.quiet ? quietly : identity,
+      Effect.onInterrupt(() => Effect.sync(() => goesOn(invocation) && display.line(interrupted)))
     )
   }).pipe(
     Effect.scoped,
@@ -94,6 +95,12 @@ export const hostReferences = (host: Option.Option<string>): ReadonlyArray<strin
   Option.toArray(Option.map(host, (text) => `${text.replace(/^[a-z]+:\/\//i, "")}/x`))
 
 // internal
+
+const interrupted = "interrupted: the same command goes on from here"
+
+/** Whether a command that moves blobs leaves something to go on from. */
+const goesOn = ({ carriesBytes, done, global }: Invocation): boolean =>
+  done !== undefined && carriesBytes !== true && !global.noResume && !global.quiet
 
 const environment = Config.all({
   registry: Config.option(Config.orElse(Config.string("EREG_REGISTRY"), () => Config.string("REGISTRY_URL"))),
@@ -190,18 +197,14 @@ const quietly = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> 
 
 /** Says what went wrong, once, and leaves the exit code. */
 const report = <E>(
-  { carriesBytes, done, global, name }: Invocation,
+  { carriesBytes, global, name }: Invocation,
   cause: Cause.Cause<E>
 ): Effect.Effect<never, Exit.Failed | StdoutClosed, Stdio> =>
   Effect.gen(function* () {
-    const stdio = yield* Stdio
-    if (Cause.isInterruptedOnly(cause)) {
-      const goesOn = done !== undefined && carriesBytes !== true && !global.noResume && !global.quiet
-      if (goesOn) stdio.error.write("interrupted: the same command goes on from here\n")
-      return yield* Effect.interrupt
-    }
+    if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
     const error = Option.getOrUndefined(Cause.failureOption(cause))
     if (error instanceof Exit.Failed || error instanceof StdoutClosed) return yield* Effect.fail(error)
+    const stdio = yield* Stdio
     const failure = Exit.fromCause(cause, name)
     const debug = LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug)
     if (debug) stdio.error.write(`${Cause.pretty(cause, { renderErrorCause: true })}\n`)

@@ -110,6 +110,7 @@ layer(Layer.merge(registry, command), { excludeTestServices: true, timeout: 60_0
             stdout: ""
           })
           expect(result.stderr).not.toContain("error")
+          expect(result.stderr).toContain("the same command goes on from here")
           expect(
             silent.requests.filter((request) => request.includes("/manifests/1") && request.startsWith("PUT"))
           ).toEqual([])

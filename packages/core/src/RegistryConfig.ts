@@ -130,11 +130,9 @@ export const endpoint = (config: Service, host: Option.Option<string>): Effect.E
     const name = Option.getOrElse(host, () => configured?.host ?? Reference.dockerHub)
     if (name === Reference.dockerHub) return { host: name, origin: "https://registry-1.docker.io" }
     const setting = config.hosts[name]?.plainHttp
+    const named = configured && !configured.isBare && isAt(name, configured) ? configured.origin : undefined
     const plain =
-      setting ??
-      (configured && isAt(name, configured)
-        ? configured.origin.startsWith("http:")
-        : !config.usesTls(name) && isLoopback(name))
+      setting ?? (named === undefined ? !config.usesTls(name) && isLoopback(name) : named.startsWith("http:"))
     return { host: name, origin: `${plain ? "http" : "https"}://${name}` }
   })
 
@@ -201,8 +199,8 @@ const isAt = (host: string, { origin }: Endpoint): boolean => {
   return URL.canParse(url) && new URL(url).origin === origin
 }
 
-/** Accepts `http://host:port`, `https://host` and a bare `host:port`. */
-const parseUrl = (text: string): Effect.Effect<Endpoint, ValidationError> => {
+/** Accepts `http://host:port`, `https://host` and a bare `host:port`, which names no scheme: its origin is a guess. */
+const parseUrl = (text: string): Effect.Effect<Endpoint & { readonly isBare: boolean }, ValidationError> => {
   const bare = !/^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const fail = (message: string) =>
     Effect.fail(
@@ -219,7 +217,7 @@ const parseUrl = (text: string): Effect.Effect<Endpoint, ValidationError> => {
     return fail("a registry has no path, its API is at /v2/")
   }
   if (url.hostname === "docker.io" || url.hostname === "index.docker.io" || url.hostname === "registry-1.docker.io") {
-    return Effect.succeed({ host: Reference.dockerHub, origin: "https://registry-1.docker.io" })
+    return Effect.succeed({ host: Reference.dockerHub, origin: "https://registry-1.docker.io", isBare: bare })
   }
-  return Effect.succeed({ host: url.host, origin: url.origin })
+  return Effect.succeed({ host: url.host, origin: url.origin, isBare: bare })
 }

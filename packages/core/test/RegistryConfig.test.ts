@@ -63,6 +63,9 @@ describe("RegistryConfig", () => {
       [{ url: "http://registry.example" }, "other.example", "other.example", "https://other.example"],
       [{ url: "https://localhost:5000" }, "localhost:5000", "localhost:5000", "https://localhost:5000"],
       [{ url: "index.docker.io" }, undefined, "docker.io", "https://registry-1.docker.io"],
+      [{ usesTls: () => true }, "localhost:5000", "localhost:5000", "https://localhost:5000"],
+      [{ usesTls: () => true, url: "localhost:5000" }, undefined, "localhost:5000", "https://localhost:5000"],
+      [{ usesTls: () => true, url: "http://localhost:5000" }, undefined, "localhost:5000", "http://localhost:5000"],
       [{ hosts: { "r.example": { plainHttp: true } } }, "r.example", "r.example", "http://r.example"],
       [{ hosts: { "localhost:1": { plainHttp: false } } }, "localhost:1", "localhost:1", "https://localhost:1"],
       [

@@ -76,9 +76,15 @@ const repositoriesOf = (value: unknown): ReadonlyArray<string> => Option.getOrEl
 /** Diff IDs and texts of places with what was learned of them, checked when it is asked for. */
 type Bucket = Map<string, unknown>
 
-const decodeBucket = Schema.decodeOption(
-  Schema.parseJson(Schema.Array(Schema.Tuple(Schema.String, Schema.Unknown)).pipe(Schema.maxItems(maxEntries)))
-)
+type Entries = ReadonlyArray<readonly [string, unknown]>
+
+/** One look at all entries; a schema of tuples would cost a push more than the rest of the cache. */
+const isEntries = (value: unknown): value is Entries =>
+  Array.isArray(value) &&
+  value.length <= maxEntries &&
+  value.every((entry) => Array.isArray(entry) && entry.length === 2 && typeof entry[0] === "string")
+
+const decodeBucket = Schema.decodeOption(Schema.parseJson(Schema.Unknown.pipe(Schema.filter(isEntries))))
 
 /** Bytes of a file: 512 entries with five long names each. */
 const maxSize = 1024 * 1024

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
@@ -132,6 +133,26 @@ describe("NodeProcessLock", () => {
     it.scoped("is taken over after the machine was started again", () =>
       Effect.gen(function* () {
         expect(yield* taken({ boot: "00000000-0000-0000-0000-000000000000" })).toBe(isLinux)
+      })
+    )
+
+    it.scopedLive.runIf(isLinux)("is taken over from a process that ended and that its parent has not waited for", () =>
+      Effect.gen(function* () {
+        const entry = yield* path
+        const parent = yield* Effect.acquireRelease(
+          // The shell's successor knows nothing of its child.
+          Effect.sync(() => spawn("/bin/sh", ["-c", "sleep 2 & echo $!; exec sleep 60"])),
+          (parent) => Effect.sync(() => parent.kill("SIGKILL"))
+        )
+        const pid = Number(
+          yield* Effect.promise(() => new Promise<Buffer>((resolve) => parent.stdout.once("data", resolve)))
+        )
+        yield* leave(entry, { pid, start: undefined })
+        expect(yield* acquire(entry)).toBe(false)
+        yield* Effect.sleep("10 millis").pipe(
+          Effect.repeat({ until: () => Fs.readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ") })
+        )
+        expect(yield* acquire(entry)).toBe(true)
       })
     )
 

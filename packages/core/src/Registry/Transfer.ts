@@ -40,6 +40,8 @@ export interface Job<E, R> {
   readonly mediaType: string
   /** Large enough to go on where it stopped. */
   readonly resumable: boolean
+  /** An interruption lets the registry keep what it has, for another process. */
+  readonly suspends: boolean
   /** Told of a session whenever it has moved, so that another process can go on with it. */
   readonly remember: (session: Session.Session) => Effect.Effect<void>
 }
@@ -170,7 +172,7 @@ const patchOpen = <E, R>(
       stopBody()
     }
     return Effect.gen(function* () {
-      const compressed = yield* blob.resumable ? gracefully(send, stop) : send
+      const compressed = yield* blob.suspends ? gracefully(send, stop) : send
       if (content._tag === "Compressed") {
         const { digest, size } = yield* checkResult(blob, call, compressed)
         yield* finish(blob, session, digest)
@@ -236,7 +238,7 @@ const sendPieces = <E, R>(
       full = Math.min(piece.length, Math.max(minPiece, session.minChunk, Math.floor(second)))
       filled = 0
     })
-    const flush = blob.resumable ? gracefully(patch, () => {}) : patch
+    const flush = blob.suspends ? gracefully(patch, () => {}) : patch
     yield* Stream.runForEach(
       Stream.mapError(stream, (error) => new SourceFailure(error)),
       (bytes) =>

@@ -54,6 +54,7 @@ export const upload = <E, R>(
       content,
       mediaType: write.mediaType,
       resumable: size > client.config.resumeAbove,
+      suspends: false,
       remember: () => Effect.void
     }
     const begun =
@@ -177,7 +178,7 @@ const sendUntilThere = <E, R>(
     const inJournal = (use: (claim: UploadJournal.Claim) => Effect.Effect<void>) =>
       Option.match(claim, { onNone: () => Effect.void, onSome: use })
     const remember = (session: Session.Session) => inJournal(({ write }) => write({ location: session.location.href }))
-    const blob: Job<E, R> = { ...job, remember }
+    const blob: Job<E, R> = { ...job, suspends: Option.isSome(claim), remember }
 
     const progress = yield* Progress.Progress
     const source = content._tag === "Compressed" ? content.diffId : known?.digest

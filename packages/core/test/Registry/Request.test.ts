@@ -2,11 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import * as Client from "../../src/Registry/Client.js"
 import * as Exchange from "../../src/Registry/Exchange.js"
 import * as Request from "../../src/Registry/Request.js"
+import * as Retry from "../../src/Registry/Retry.js"
 import * as Scripted from "../support/ScriptedClient.js"
 
 const origin = "http://r.example"
@@ -46,6 +48,50 @@ describe("Request", () => {
             ["https://cdn.example/blob?sig=abc", undefined, "a/b"]
           ]
         )
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.effect("gives a host's own headers to no other origin", () => {
+      const hosts = { "r.example": { headers: { "X-Team": "a", "x-key": Redacted.make("secret") } } }
+      const script = Scripted.inOrder(
+        [
+          { status: 307, headers: { location: "https://cdn.example/blob" } },
+          { status: 200, body: "there" }
+        ],
+        { hosts }
+      )
+      return Effect.gen(function* () {
+        yield* send()
+        const headers = script.seen.map(({ headers }) => [headers["x-team"], headers["x-key"]])
+        assert.deepStrictEqual(headers, [
+          ["a", "secret"],
+          [undefined, undefined]
+        ])
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.effect("asks for less at once after a 429", () => {
+      let inside = 0
+      const most = [0, 0]
+      const slow = Effect.gen(function* () {
+        const round = script.seen.length > 8 ? 1 : 0
+        inside += 1
+        most[round] = Math.max(most[round] ?? 0, inside)
+        yield* Effect.sleep("1 second")
+        inside -= 1
+      })
+      const script = Scripted.make((_, index) => ({ status: index < 8 ? 429 : 200, headers: { "retry-after": "0" } }))
+      return Effect.gen(function* () {
+        const client = yield* Client.make({ host: "r.example", origin }, { repository: Option.none(), scopes: [] })
+        const one = Retry.exchange(client, call, () => slow)
+        const all = yield* Effect.fork(
+          Effect.all(
+            Array.from({ length: 8 }, () => one),
+            { concurrency: "unbounded" }
+          )
+        )
+        yield* TestClock.adjust("10 minutes")
+        yield* Fiber.join(all)
+        assert.strictEqual(script.seen.length, 16)
+        assert.isAtMost(most[1] ?? 8, 4)
       }).pipe(Effect.provide(script.layer))
     })
     it.effect("refuses a redirect to a private address before calling it", () => {
