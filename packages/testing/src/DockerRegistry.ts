@@ -1,18 +1,35 @@
 /** Docker's own registry, as Debian packages it, for a test: a free loopback port and a folder that goes with the scope. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer } from "node:net"
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { hash } from "bcryptjs"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 export interface Options {
   /** Default true. */
   readonly deletes?: boolean | undefined
+  /** Passwords by user name; everybody else is refused. Default: open to all. */
+  readonly users?: Readonly<Record<string, string>> | undefined
+  /** Of the server, PEM. Default: plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  /** With `tls`: only clients whose certificate this authority signed, PEM. */
+  readonly clientCa?: string | undefined
+  /** The token server whose tokens are taken, and no others. */
+  readonly token?:
+    | {
+        readonly realm: string
+        readonly service: string
+        readonly issuer: string
+        /** The authority of those who sign tokens, PEM. */
+        readonly rootcertbundle: string
+      }
+    | undefined
 }
 
 export interface DockerRegistry {
+  /** `https:` with `tls`. */
   readonly url: string
   /** `127.0.0.1:PORT`, as references begin. */
   readonly host: string
@@ -27,43 +44,84 @@ export const make = (options: Options = {}): Effect.Effect<DockerRegistry, never
       Effect.promise(() => mkdtemp(join(tmpdir(), "docker-registry-"))),
       (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
     )
-    const host = `127.0.0.1:${yield* freePort}`
-    const file = join(root, "config.yml")
-    yield* Effect.promise(() => writeFile(file, config(root, host, options.deletes ?? true)))
-    yield* Effect.acquireRelease(start(file), (child) => stop(child))
-    const url = `http://${host}`
-    const answers = Effect.promise(() =>
-      fetch(`${url}/v2/`).then(
-        ({ ok }) => ok,
-        () => false
-      )
-    )
-    const up = yield* Effect.repeat(Effect.delay(answers, "20 millis"), { until: (is) => is, times: 500 })
-    if (!up) return yield* Effect.dieMessage(`docker-registry does not answer at ${url}`)
-    return { url, host, root }
+    const file = yield* Effect.promise(() => writeConfig(root, options))
+    const log = join(root, "log")
+    const child = yield* Effect.acquireRelease(start(file, log), (child) => stop(child))
+    const listening = Effect.promise(async () => {
+      const text = await readFile(log, "utf8")
+      const port = /listening on 127\.0\.0\.1:(\d+)/.exec(text)?.[1]
+      if (port === undefined && child.exitCode !== null) throw new Error(`docker-registry does not start\n${text}`)
+      return port
+    })
+    const port = yield* Effect.repeat(Effect.delay(listening, "20 millis"), {
+      until: (port) => port !== undefined,
+      times: 500
+    })
+    if (port === undefined) return yield* Effect.dieMessage("docker-registry does not listen")
+    const host = `127.0.0.1:${port}`
+    return { url: `${options.tls === undefined ? "http" : "https"}://${host}`, host, root }
   })
 
 // internal
 
-const config = (root: string, host: string, deletes: boolean): string => `version: 0.1
-log: {level: error, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: ${root}/data}, delete: {enabled: ${deletes}}}
-http: {addr: ${host}}
-`
+/** Every file that the registry needs, in its folder; the path of its configuration, JSON being YAML too. */
+const writeConfig = async (root: string, options: Options): Promise<string> => {
+  const write = async (name: string, content: string): Promise<string> => {
+    const path = join(root, name)
+    await writeFile(path, content, { mode: 0o600 })
+    return path
+  }
+  const { clientCa, tls, token, users } = options
+  const auth = {
+    ...(users === undefined
+      ? {}
+      : { htpasswd: { realm: "registry", path: await write("htpasswd", await htpasswd(users)) } }),
+    ...(token === undefined
+      ? {}
+      : { token: { ...token, rootcertbundle: await write("token.crt", token.rootcertbundle) } })
+  }
+  const config = {
+    version: 0.1,
+    // The line that tells the port has this level.
+    log: { level: "info", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: join(root, "data") }, delete: { enabled: options.deletes ?? true } },
+    ...(Object.keys(auth).length === 0 ? {} : { auth }),
+    http: {
+      addr: "127.0.0.1:0",
+      ...(tls === undefined
+        ? {}
+        : {
+            tls: {
+              certificate: await write("server.crt", tls.cert),
+              key: await write("server.key", tls.key),
+              ...(clientCa === undefined ? {} : { clientcas: [await write("clients.crt", clientCa)] })
+            }
+          })
+    }
+  }
+  return write("config.yml", JSON.stringify(config))
+}
 
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
+/** The registry checks a password with every request, so it is the cheapest cost that bcrypt has. */
+const htpasswd = async (users: NonNullable<Options["users"]>): Promise<string> => {
+  const lines = Object.entries(users).map(async ([name, password]) => `${name}:${await hash(password, 4)}\n`)
+  return (await Promise.all(lines)).join("")
+}
 
-const start = (file: string): Effect.Effect<ChildProcess> =>
-  Effect.async((resume) => {
-    const child = spawn("docker-registry", ["serve", file], { stdio: "ignore" })
-    child.once("error", (cause) => resume(Effect.die(cause)))
-    child.once("spawn", () => resume(Effect.succeed(child)))
+/** The log goes to a file: a pipe would fill while a test waits for another program. */
+const start = (file: string, log: string): Effect.Effect<ChildProcess> =>
+  Effect.promise(async () => {
+    const handle = await open(log, "w")
+    try {
+      const child = spawn("docker-registry", ["serve", file], { stdio: ["ignore", "ignore", handle.fd] })
+      await new Promise<void>((resolve, reject) => {
+        child.once("error", reject)
+        child.once("spawn", () => resolve())
+      })
+      return child
+    } finally {
+      await handle.close()
+    }
   })
 
 const stop = (child: ChildProcess): Effect.Effect<void> =>

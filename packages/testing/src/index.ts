@@ -1,9 +1,12 @@
 /** Fixtures, contract suites and fault injection for effect-registry's own tests. */
+export * as Certificates from "./Certificates.js"
 export * as DockerRegistry from "./DockerRegistry.js"
 export * as Fixture from "./Fixture.js"
+export * as Quirks from "./Quirks.js"
 export * as ImageStoreSuite from "./suites/ImageStoreSuite.js"
 export * as TarBytes from "./TarBytes.js"
 export * as TarRead from "./TarRead.js"
 export * as TcpProxy from "./TcpProxy.js"
+export * as TokenServer from "./TokenServer.js"
 export * as Tools from "./Tools.js"
 export * as Walk from "./Walk.js"
