@@ -154,56 +154,15 @@ export const transfer = <E, R, E2, R2>(
 ): Effect.Effect<CopyResult, ValidationError | E | E2, R | R2> =>
   Effect.gen(function* () {
     yield* checkMissing(subject, entry, options)
-    const memo = options.memo ?? makeMemo()
-    const move = mover(subject, reader, writer, memo, options.repository)
-    const plan =
-      entry.root._tag === "Draft"
-        ? Plan.draft(entry.root, options, memo.compressed, yield* remembered(entry.root.layers))
-        : yield* Plan.graph(
-            subject,
-            reader,
-            writer,
-            yield* Plan.choosePlatforms(subject, reader, entry.root, options.platforms ?? [])
-          )
-    const progress = yield* Progress.Progress
-    progress.emit({
-      _tag: "Planned",
-      blobs: plan.blobs.length,
-      bytes: plan.blobs.reduce((sum, blob) => sum + blob.source.size, 0)
-    })
-    const concurrency = options.concurrency ?? 5
-    const largestFirst = [...plan.blobs].sort((a, b) => b.source.size - a.source.size)
-    const written = yield* Effect.forEach(largestFirst, (blob) => move(blob, false), { concurrency })
-    const manifests = plan.manifests(
-      new Map(written.map(({ blob, result }) => [blob.source.digest, result.descriptor]))
-    )
-    const root = manifests[manifests.length - 1]
-    if (root === undefined) return yield* Effect.die(new Error("a plan has at least its root manifest"))
-    if (options.expected !== undefined && options.expected !== root.descriptor.digest) {
-      const message = `the image is ${root.descriptor.digest}, not ${options.expected}`
-      return yield* Effect.fail(ValidationError.of("DigestMismatch", subject, message))
-    }
-    yield* reader.unchanged ?? Effect.void
-    const writeManifests = Effect.forEach(
-      manifests,
-      (manifest) =>
-        Effect.gen(function* () {
-          const names = manifest === root ? options.names : []
-          yield* writer.writeManifest(manifest.descriptor, manifest.bytes, names)
-          const tags = names.flatMap((name) => Option.toArray(name.tag))
-          progress.emit({ _tag: "ManifestDone", digest: manifest.descriptor.digest, tags })
-        }),
-      { discard: true }
-    )
-    // A registry may have lost a blob that it still says it has; then all are sent, once.
-    const resend = Effect.forEach(plan.blobs, (blob) => move(blob, true), { concurrency, discard: true })
-    yield* Effect.catchAll(writeManifests, (error) =>
-      writer.lacksContent?.(error) === true ? Effect.zipRight(resend, writeManifests) : Effect.fail(error)
+    const run = { subject, reader, writer, entry, options, memo: options.memo ?? makeMemo() }
+    const { descriptor, written } = yield* Effect.catchAll(carryOut(run, false), (error) =>
+      // A registry may have lost a blob or a child that it still says it has; then all are sent, once.
+      writer.lacksContent?.(error) === true ? carryOut(run, true) : Effect.fail(error)
     )
     return {
-      descriptor: root.descriptor,
+      descriptor,
       names: options.names,
-      blobs: count(written.map(({ result }) => result)),
+      blobs: count(written),
       missingPlatforms: entry.missingPlatforms
     }
   })
@@ -240,16 +199,68 @@ const remembered = (layers: ReadonlyArray<Descriptor>) =>
     return found
   })
 
+interface Run<E, R, E2, R2> {
+  readonly subject: string
+  readonly reader: ImageReader<E, R>
+  readonly writer: ImageWriter<E2, R2>
+  readonly entry: ImageEntry
+  readonly options: TransferOptions
+  readonly memo: Memo
+}
+
+/** Finds out what has to be moved, moves it, and makes it visible. `force` moves also what the target says it has. */
+const carryOut = <E, R, E2, R2>(
+  run: Run<E, R, E2, R2>,
+  force: boolean
+): Effect.Effect<
+  { readonly descriptor: Descriptor; readonly written: ReadonlyArray<BlobWritten> },
+  ValidationError | E | E2,
+  R | R2
+> =>
+  Effect.gen(function* () {
+    const { options, reader, subject, writer } = run
+    const plan = yield* planOf(run, force)
+    const progress = yield* Progress.Progress
+    progress.emit({
+      _tag: "Planned",
+      blobs: plan.blobs.length,
+      bytes: plan.blobs.reduce((sum, blob) => sum + blob.source.size, 0)
+    })
+    const move = mover(run, force)
+    const largestFirst = [...plan.blobs].sort((a, b) => b.source.size - a.source.size)
+    const written = yield* Effect.forEach(largestFirst, move, { concurrency: options.concurrency ?? 5 })
+    const manifests = plan.manifests(
+      new Map(written.map(({ blob, result }) => [blob.source.digest, result.descriptor]))
+    )
+    const root = manifests[manifests.length - 1]
+    if (root === undefined) return yield* Effect.die(new Error("a plan has at least its root manifest"))
+    if (options.expected !== undefined && options.expected !== root.descriptor.digest) {
+      const message = `the image is ${root.descriptor.digest}, not ${options.expected}`
+      return yield* Effect.fail(ValidationError.of("DigestMismatch", subject, message))
+    }
+    yield* reader.unchanged ?? Effect.void
+    for (const { bytes, descriptor } of manifests) {
+      const names = descriptor === root.descriptor ? options.names : []
+      yield* writer.writeManifest(descriptor, bytes, names, force)
+      const tags = names.flatMap((name) => Option.toArray(name.tag))
+      progress.emit({ _tag: "ManifestDone", digest: descriptor.digest, tags })
+    }
+    return { descriptor: root.descriptor, written: written.map(({ result }) => result) }
+  })
+
+const planOf = <E, R, E2, R2>({ entry, memo, options, reader, subject, writer }: Run<E, R, E2, R2>, force: boolean) =>
+  Effect.gen(function* () {
+    if (entry.root._tag === "Draft") {
+      return Plan.draft(entry.root, options, memo.compressed, yield* remembered(entry.root.layers))
+    }
+    const root = yield* Plan.choosePlatforms(subject, reader, entry.root, options.platforms ?? [])
+    return yield* Plan.graph(subject, reader, force ? { hasManifest: () => Effect.succeed(false) } : writer, root)
+  })
+
 /** Moves one blob and remembers what became of it. */
 const mover =
-  <E, R, E2, R2>(
-    subject: string,
-    reader: ImageReader<E, R>,
-    writer: ImageWriter<E2, R2>,
-    memo: Memo,
-    repository: string | undefined
-  ) =>
-  (blob: Plan.PlannedBlob, force: boolean) =>
+  <E, R, E2, R2>({ memo, options: { repository }, reader, subject, writer }: Run<E, R, E2, R2>, force: boolean) =>
+  (blob: Plan.PlannedBlob) =>
     Effect.gen(function* () {
       const progress = yield* Progress.Progress
       const { digest, size } = blob.source

@@ -68,11 +68,15 @@ export interface ImageWriter<out E = never, out R = never> {
   readonly hasManifest: (descriptor: Descriptor) => Effect.Effect<boolean, E, R>
   /** Makes the blob present, by the cheapest way there is, and verifies it. */
   readonly writeBlob: <E1, R1>(write: BlobWrite<E1, R1>) => Effect.Effect<BlobWritten, E | E1, R | R1>
-  /** Writes a manifest whose blobs and children are there; `names` are the tags it gets, none for a child. */
+  /**
+   * Writes a manifest whose blobs and children are there; `names` are the tags it gets, none for a child. `force`: also
+   * where the target says that it is there.
+   */
   readonly writeManifest: (
     descriptor: Descriptor,
     bytes: Uint8Array,
-    names: ReadonlyArray<ImageName>
+    names: ReadonlyArray<ImageName>,
+    force?: boolean
   ) => Effect.Effect<void, E, R>
   /** Whether a manifest was refused for lack of what it names, although the target had said that it is there. */
   readonly lacksContent?: ((error: unknown) => boolean) | undefined

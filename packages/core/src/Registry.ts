@@ -121,7 +121,7 @@ export const repository = (
         }),
       lacksContent: (error) =>
         error instanceof RegistryError && error.codes.some(({ code }) => code === "MANIFEST_BLOB_UNKNOWN"),
-      writeManifest: (descriptor, bytes, names) =>
+      writeManifest: (descriptor, bytes, names, force) =>
         Effect.gen(function* () {
           const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
           // A tag would take any bytes, whatever digest they were said to have.
@@ -129,7 +129,8 @@ export const repository = (
           yield* ManifestModel.decode(bytes, { subject: Client.nameOf(client, repository), mediaType, digest })
           yield* Effect.forEach(
             tags.length === 0 ? [digest] : tags,
-            (identifier) => Manifest.tag(client, repository, identifier, descriptor, bytes),
+            (identifier) =>
+              (force === true ? Manifest.put : Manifest.tag)(client, repository, identifier, descriptor, bytes),
             { discard: true }
           )
         })

@@ -3,6 +3,7 @@ import type {
   BlobContent,
   ImageReader,
   ImageSource,
+  ImageTarget,
   ImageWriter,
   MemoryStore as MemoryStoreNs
 } from "@effect-registry/core"
@@ -155,6 +156,42 @@ describe("Copy", () => {
         assert.deepStrictEqual(reads, [])
         assert.strictEqual(again.blobs.sent, 0)
         assert.deepStrictEqual([...to.names.keys()], ["app:1.0", "app:2.0"])
+      })
+    )
+
+    it.effect("sends blobs and children again, once, that the target says it has and then misses", () =>
+      Effect.gen(function* () {
+        const from = MemoryStore.make("from")
+        const to = MemoryStore.make("to")
+        const make = seed(from)
+        const child = yield* make.image("a", ["one"])
+        const root = yield* make.manifest(Manifest.assembleIndex(MediaType.ociIndex, [child]), ["all"])
+        const missing = ValidationError.of("MissingContent", "to", "a child is not there")
+        const forced: Array<boolean | undefined> = []
+        const written = new Set<Digest.Digest>()
+        const forgetful: ImageTarget<ValidationError> = {
+          name: "to",
+          open: Effect.map(to.target.open, (writer) => ({
+            ...writer,
+            hasManifest: ({ digest }) => Effect.succeed(digest === child.digest),
+            writeBlob: (write) => {
+              forced.push(write.force)
+              return writer.writeBlob(write)
+            },
+            writeManifest: (descriptor, bytes, names, force) =>
+              Effect.suspend(() => {
+                if (descriptor.digest === root.digest && !written.has(child.digest)) return Effect.fail(missing)
+                written.add(descriptor.digest)
+                return writer.writeManifest(descriptor, bytes, names, force)
+              }),
+            lacksContent: (error) => error instanceof ValidationError && error.reason === "MissingContent"
+          }))
+        }
+        const result = yield* copy(from.source("all"), forgetful)
+        assert.strictEqual(result.descriptor.digest, root.digest)
+        assert.deepStrictEqual([...to.manifests.keys()].sort(), [child.digest, root.digest].sort())
+        assert.deepStrictEqual(forced, [true, true])
+        assert.strictEqual(result.blobs.sent, 2)
       })
     )
 

@@ -82,7 +82,7 @@ export const draft = (
 export const graph = <E, R, E2, R2>(
   subject: string,
   reader: ImageReader<E, R>,
-  writer: ImageWriter<E2, R2>,
+  writer: Pick<ImageWriter<E2, R2>, "hasManifest">,
   root: Root & { readonly _tag: "Manifest" | "Made" }
 ): Effect.Effect<Plan, ValidationError | E | E2, R | R2> =>
   Effect.gen(function* () {
