@@ -10,6 +10,7 @@ import * as Platform from "./model/Platform.js"
 import * as Reference from "./model/Reference.js"
 import * as Blob from "./Registry/Blob.js"
 import { connect } from "./Registry/Connection.js"
+import * as Download from "./Registry/Download.js"
 import * as Manifest from "./Registry/Manifest.js"
 import { type Place, reading } from "./Registry/Mirror.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
@@ -156,7 +157,7 @@ export const getBlob = (
   Stream.unwrap(
     Effect.gen(function* () {
       const { client, digest, repository } = yield* connectDigest(reference)
-      return Blob.stream(client, repository, digest, Option.none())
+      return Download.stream(client, repository, digest, Option.none())
     })
   )
 

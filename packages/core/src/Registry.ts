@@ -12,6 +12,7 @@ import * as Auth from "./Registry/Auth.js"
 import * as Blob from "./Registry/Blob.js"
 import * as Client from "./Registry/Client.js"
 import { connect } from "./Registry/Connection.js"
+import * as Download from "./Registry/Download.js"
 import * as Manifest from "./Registry/Manifest.js"
 import { type Place, reading } from "./Registry/Mirror.js"
 import * as Upload from "./Registry/Upload.js"
@@ -68,7 +69,7 @@ export const image = (
         }),
       blob: ({ digest, size }) =>
         Effect.sync((): RemoteContent<RegistryError> => {
-          const at = ({ client, repository }: Place) => Blob.remote(client, repository, digest, size)
+          const at = ({ client, repository }: Place) => Download.remote(client, repository, digest, size)
           const there = first((place) =>
             place === own ? Effect.succeed(own) : Effect.as(Blob.find(place.client, place.repository, digest), place)
           )

@@ -2,67 +2,20 @@
  * One blob through one open upload session: whole, compressed on the way, or in pieces. Nothing here begins or cancels a
  * session, nor sends anything twice except the closing PUT; see `Upload`.
  */
-import * as HttpBody from "@effect/platform/HttpBody"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import * as BlobTransport from "../BlobTransport.js"
-import * as Compressor from "../Compressor.js"
-import * as Hasher from "../Hasher.js"
-import type { BlobContent } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
-import * as Digest from "../model/Digest.js"
 import * as MediaType from "../model/MediaType.js"
 import type { RegistryError } from "../RegistryError.js"
-import { ValidationError } from "../ValidationError.js"
-import * as Blob from "./Blob.js"
-import * as Client from "./Client.js"
+import * as Closing from "./Closing.js"
 import * as Deadline from "./Deadline.js"
 import * as Exchange from "./Exchange.js"
-import * as Failure from "./Failure.js"
 import { gracefully } from "./Interruption.js"
+import { type Fault, type Job, nameOf, type Sent, SourceFailure, sizeOf } from "./Job.js"
+import { sendPieces } from "./Pieces.js"
 import * as Request from "./Request.js"
-import * as Retry from "./Retry.js"
 import * as Session from "./Session.js"
-
-/** Pieces of less are refused by registries that keep blobs in S3. Spec section "Pushing a blob in chunks". */
-const minPiece = 5 * 1024 * 1024
-
-/** What is to be moved where. */
-export interface Job<E, R> {
-  readonly client: Client.Client
-  readonly repository: string
-  /** The result, where it is known before the content was read. */
-  readonly known: Descriptor | undefined
-  readonly content: BlobContent<E, R>
-  readonly mediaType: string
-  /** Large enough to go on where it stopped. */
-  readonly resumable: boolean
-  /** An interruption lets the registry keep what it has, for another process. */
-  readonly suspends: boolean
-  /** Told of a session whenever it has moved, so that another process can go on with it. */
-  readonly remember: (session: Session.Session) => Effect.Effect<void>
-}
-
-/** Digest and size of what was sent. */
-export type Sent = Pick<Descriptor, "digest" | "size">
-
-/** The content could not be read: told apart from the registry's failures, and not tried again. */
-export class SourceFailure<out E> {
-  readonly _tag = "SourceFailure"
-  constructor(readonly error: E) {}
-}
-
-export type Fault<E> = RegistryError | SourceFailure<E | ValidationError>
-
-/** `blob sha256:… to host/repository`, for messages. */
-export const nameOf = <E, R>({ client, known, content, repository }: Job<E, R>): string => {
-  const digest = content._tag === "Compressed" ? content.diffId : known?.digest
-  const what = content._tag === "Compressed" ? "layer" : "blob"
-  return `${what} ${digest ?? "of unknown digest"} to ${Client.nameOf(client, repository)}`
-}
 
 /** Sends what the registry does not have of the content and closes the session; returns what the registry has now. */
 export const transfer = <E, R>(
@@ -75,7 +28,7 @@ export const transfer = <E, R>(
     const { content, known } = blob
     if (content._tag !== "Compressed" && session.received > 0) count(session.received)
     if (known !== undefined && content._tag !== "Compressed" && session.received === known.size) {
-      yield* finish(blob, session, known.digest)
+      yield* Closing.finish(blob, session, known.digest)
       return known
     }
     const isOpen = isSentOpen(blob, session)
@@ -110,7 +63,7 @@ const putWhole = <E, R>(
   const call: Exchange.Call = {
     operation: `upload ${nameOf(blob)}`,
     method: "PUT",
-    url: withDigest(session.location, known.digest),
+    url: Closing.withDigest(session.location, known.digest),
     headers: { "content-type": MediaType.octetStream },
     accept: [201, 200, 204]
   }
@@ -122,7 +75,7 @@ const putWhole = <E, R>(
     })
     const upload = { meter, total: known.size }
     yield* sendBody(blob, { ...call, body: body.body, upload }, body, (response) =>
-      checkPut(call, response, known.digest)
+      Closing.checkPut(call, response, known.digest)
     )
     return known
   })
@@ -174,13 +127,13 @@ const patchOpen = <E, R>(
     return Effect.gen(function* () {
       const compressed = yield* blob.suspends ? gracefully(send, stop) : send
       if (content._tag === "Compressed") {
-        const { digest, size } = yield* checkResult(blob, call, compressed)
-        yield* finish(blob, session, digest)
+        const { digest, size } = yield* Closing.checkResult(blob, call, compressed)
+        yield* Closing.finish(blob, session, digest)
         return { digest, size }
       }
       // An answer that came before the body was read to its end.
-      if (known === undefined || session.received < known.size) return yield* Effect.fail(answeredEarly(call))
-      yield* finish(blob, session, known.digest)
+      if (known === undefined || session.received < known.size) return yield* Effect.fail(Closing.answeredEarly(call))
+      yield* Closing.finish(blob, session, known.digest)
       return known
     })
   })
@@ -198,166 +151,3 @@ const sendBody = <E, R, A>(
         Option.match(body.failure(), { onNone: () => error, onSome: (failure) => new SourceFailure(failure) })
     )
   )
-
-/** Pieces of known length, one in memory at a time; a blob that is one piece goes by a single PUT. */
-const sendPieces = <E, R>(
-  blob: Job<E, R>,
-  session: Session.Session,
-  count: (bytes: number) => void
-): Effect.Effect<Sent, Fault<E>, R> =>
-  Effect.gen(function* () {
-    const { client, content, known } = blob
-    const from = session.received
-    const chunkSize = Math.min(Session.maxChunkSize, Math.max(client.config.chunkSize, session.minChunk))
-    const compressor = yield* Compressor.Compressor
-    const hash = (yield* Hasher.Hasher).make(known === undefined ? "sha256" : Digest.algorithm(known.digest))
-    const { compressed, stream } = BlobTransport.streamOf(content, compressor, count, from)
-    const isPlain = known !== undefined && content._tag !== "Compressed"
-    const piece = new Uint8Array(isPlain ? Math.min(chunkSize, known.size - from) : chunkSize)
-    let full = piece.length
-    let filled = 0
-    const call = (method: "PATCH" | "PUT", url: string, headers: Record<string, string>): Exchange.Call => ({
-      operation: `upload ${nameOf(blob)}`,
-      method,
-      url,
-      headers: { "content-type": MediaType.octetStream, ...headers },
-      accept: method === "PUT" ? [201, 200, 204] : [202, 204, 201]
-    })
-    const patch = Effect.gen(function* () {
-      const range = `${session.received}-${session.received + filled - 1}`
-      const request = call("PATCH", session.location.href, { "content-range": range })
-      const [took, response] = yield* Effect.timed(
-        sendBytes(client, request, piece.subarray(0, filled), (response) =>
-          Effect.as(Exchange.drain(response), response)
-        )
-      )
-      yield* Session.advance(client, session, request, response, filled)
-      yield* blob.remember(session)
-      // A second's worth, so that an interruption has not long to wait for its end.
-      const second = (filled / Math.max(1, Duration.toMillis(took))) * 1000
-      full = Math.min(piece.length, Math.max(minPiece, session.minChunk, Math.floor(second)))
-      filled = 0
-    })
-    const flush = blob.suspends ? gracefully(patch, () => {}) : patch
-    yield* Stream.runForEach(
-      Stream.mapError(stream, (error) => new SourceFailure(error)),
-      (bytes) =>
-        Effect.gen(function* () {
-          if (content._tag !== "Compressed") hash.update(bytes)
-          let at = 0
-          while (at < bytes.length) {
-            if (filled >= full && full > 0) yield* flush
-            const part = bytes.subarray(at, at + full - filled)
-            if (part.length === 0) return yield* Effect.fail(tooLong(blob))
-            piece.set(part, filled)
-            filled += part.length
-            at += part.length
-          }
-        })
-    )
-    const request = call("PUT", session.location.href, {})
-    const size = session.received + filled
-    // Of what was sent before nobody has the bytes here; the registry compares the digest of all.
-    const own = from === 0 || known === undefined ? hash.digest() : known.digest
-    const result: Sent =
-      content._tag === "Compressed" ? yield* checkResult(blob, request, compressed()) : { digest: own, size }
-    if (isPlain && result.digest !== known.digest) {
-      const message = `the source's bytes are ${result.digest}, ${size} of them`
-      return yield* Effect.fail(new SourceFailure(ValidationError.of("DigestMismatch", known.digest, message)))
-    }
-    if (session.received === 0) {
-      const put = { ...request, url: withDigest(session.location, result.digest) }
-      yield* sendBytes(client, put, piece.subarray(0, filled), (response) => checkPut(put, response, result.digest))
-      return { digest: result.digest, size }
-    }
-    if (filled > 0) yield* flush
-    yield* finish(blob, session, result.digest)
-    return { digest: result.digest, size: content._tag === "Compressed" ? result.size : size }
-  })
-
-const tooLong = <E, R>({ known }: Job<E, R>) =>
-  new SourceFailure(
-    ValidationError.of("DigestMismatch", known?.digest ?? "blob", `the source has more than ${known?.size ?? 0} bytes`)
-  )
-
-const sendBytes = <A>(
-  client: Client.Client,
-  call: Exchange.Call,
-  bytes: Uint8Array,
-  use: (response: Exchange.Response) => Effect.Effect<A, RegistryError>
-): Effect.Effect<A, RegistryError> =>
-  Effect.flatMap(Deadline.makeMeter, (meter) =>
-    Effect.scoped(
-      Effect.flatMap(
-        Request.send(client, {
-          ...call,
-          body: HttpBody.uint8Array(bytes, MediaType.octetStream),
-          upload: { meter, total: 0 }
-        }),
-        use
-      )
-    )
-  )
-
-/** The closing PUT. Its answer may get lost: then the blob is looked for before it is sent again. */
-const finish = <E, R>(
-  blob: Job<E, R>,
-  session: Session.Session,
-  digest: Digest.Digest
-): Effect.Effect<void, RegistryError> => {
-  const { client, repository } = blob
-  const call: Exchange.Call = {
-    operation: `finish upload of ${nameOf(blob)}`,
-    method: "PUT",
-    url: withDigest(session.location, digest),
-    headers: { "content-type": MediaType.octetStream },
-    accept: [201, 200, 204]
-  }
-  const put = sendBytes(client, call, new Uint8Array(0), (response) => checkPut(call, response, digest))
-  return Retry.retry(
-    client,
-    call.operation,
-    (number) =>
-      number === 1
-        ? put
-        : Effect.flatMap(Blob.head(client, repository, digest), (found) => (Option.isSome(found) ? Effect.void : put)),
-    { restart: () => false }
-  )
-}
-
-const checkPut = (call: Exchange.Call, response: Exchange.Response, digest: Digest.Digest) =>
-  Effect.gen(function* () {
-    yield* Exchange.drain(response)
-    const stored = Either.getOrUndefined(Digest.parse(response.headers["docker-content-digest"] ?? ""))
-    if (stored !== undefined && Digest.algorithm(stored) === Digest.algorithm(digest) && stored !== digest) {
-      const detail = `sent ${digest}, the registry stored ${stored}`
-      return yield* Effect.fail(Failure.make(call, "DigestMismatch", { status: response.status, detail }))
-    }
-  })
-
-/** Of a layer compressed on the way: what went out, if it was made of what the image's config names. */
-const checkResult = <E, R>(
-  { content, client, repository }: Job<E, R>,
-  call: Exchange.Call,
-  result: Option.Option<Compressor.Result>
-): Effect.Effect<Compressor.Result, RegistryError | SourceFailure<ValidationError>> => {
-  if (Option.isNone(result)) return Effect.fail(answeredEarly(call))
-  if (content._tag === "Compressed" && result.value.diffId !== content.diffId) {
-    const subject = `layer ${content.diffId} for ${Client.nameOf(client, repository)}`
-    const message = `its bytes are ${result.value.diffId}, not what the image's config says`
-    return Effect.fail(new SourceFailure(ValidationError.of("LayerMismatch", subject, message)))
-  }
-  return Effect.succeed(result.value)
-}
-
-const answeredEarly = (call: Exchange.Call): RegistryError =>
-  Failure.make(call, "ConnectionLost", { detail: "the registry answered before it had everything" })
-
-/** Bytes of content that is not compressed on the way. */
-export const sizeOf = (
-  content: { readonly _tag: "Bytes"; readonly bytes: Uint8Array } | { readonly size: number }
-): number => ("bytes" in content ? content.bytes.length : content.size)
-
-/** As text: a query the registry wrote must come back as it is. */
-const withDigest = (location: URL, digest: Digest.Digest): string =>
-  `${location.href}${location.search === "" ? "?" : "&"}digest=${encodeURIComponent(digest)}`

@@ -19,10 +19,11 @@ import * as UploadJournal from "../UploadJournal.js"
 import { ValidationError } from "../ValidationError.js"
 import * as Blob from "./Blob.js"
 import * as Client from "./Client.js"
+import { type Fault, type Job, nameOf, SourceFailure, sizeOf } from "./Job.js"
 import * as Retry from "./Retry.js"
 import * as Scopes from "./Scopes.js"
 import * as Session from "./Session.js"
-import { type Fault, isSentOpen, type Job, nameOf, SourceFailure, sizeOf, transfer } from "./Transfer.js"
+import { isSentOpen, transfer } from "./Transfer.js"
 
 /**
  * Makes the blob present in the repository and says how that came about. `elsewhere` tells more repositories of this
