@@ -200,17 +200,20 @@ const sendUntilThere = <E, R>(
     /** The session to send through: the one that broke off as far as the registry has it, the journal's, or a new one. */
     const next = (number: number): Effect.Effect<Session.Session, RegistryError> =>
       Effect.gen(function* () {
-        if (number === 1 && current !== undefined) return yield* Effect.as(remember(current), current)
-        const location = current?.location.href ?? Option.getOrUndefined(yield* readEntry(claim))
+        // One that was just opened holds nothing yet.
+        const opened = number === 1 ? current : undefined
+        const broken = number === 1 ? undefined : current
+        const location = broken?.location.href ?? Option.getOrUndefined(yield* readEntry(claim))
         const left =
           location === undefined
             ? Option.none<Session.Session>()
-            : yield* Session.reopen(client, nameOf(blob), location, current?.minChunk)
+            : yield* Session.reopen(client, nameOf(blob), location, broken?.minChunk)
         if (Option.isSome(left) && left.value.received <= (known?.size ?? left.value.received)) {
+          if (opened !== undefined) yield* Session.cancel(client, opened)
           advanced(left.value)
           return left.value
         }
-        const fresh = yield* Session.start(client, repository, nameOf(blob))
+        const fresh = opened ?? (yield* Session.start(client, repository, nameOf(blob)))
         yield* remember(fresh)
         return fresh
       })
@@ -235,7 +238,11 @@ const sendUntilThere = <E, R>(
           if (number > 1) {
             if (counted > 0) count(-counted)
             // The answer may have been all that was lost.
-            if (known !== undefined && (yield* restore(isThere(client, repository, known)))) return known
+            if (known !== undefined && (yield* restore(isThere(client, repository, known)))) {
+              if (current !== undefined) yield* Session.cancel(client, current)
+              yield* inJournal(({ remove }) => remove)
+              return known
+            }
             if (wrong) yield* restore(checkSource(blob))
           }
           const session = yield* restore(next(number))

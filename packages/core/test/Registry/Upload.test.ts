@@ -230,6 +230,24 @@ describe("Upload that goes on", () => {
         assert.isUndefined(writes[writes.length - 1])
       })
     )
+    it.live("prefers it to the session that a registry opens in place of a mount", () =>
+      Effect.gen(function* () {
+        const { script } = yield* journaled(
+          Option.some(location),
+          ({ method }) => {
+            if (method === "HEAD") return { status: 404 }
+            if (method === "POST") return began
+            if (method === "DELETE") return { status: 204 }
+            if (method === "GET") return { status: 204, headers: { range: "0-5" } }
+            return method === "PATCH" ? { status: 202, headers: { range: "0-9" } } : { status: 201 }
+          },
+          upload({ write: { alsoIn: ["b"] } })
+        )
+        assert.deepStrictEqual(methods(script), ["HEAD", "POST", "GET", "DELETE", "PATCH", "PUT"])
+        assert.include(script.seen[3]?.url ?? "", session)
+        assert.deepStrictEqual(sent(script), [4])
+      })
+    )
     it.live("only closes what is complete", () =>
       Effect.gen(function* () {
         const { script } = yield* journaled(Option.some(location), ({ method }) => {

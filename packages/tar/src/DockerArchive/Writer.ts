@@ -49,8 +49,8 @@ type Failure = TarReadError | ValidationError
 /**
  * A new archive; gzipped where the name ends in `.gz` or `.tgz`. It appears under its name only when it is complete and
  * verified. Blobs that a run got before it was interrupted, or before the network or the registry gave way, are not read
- * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`, `Permission`, `ReadOnly`, `NoSpace`,
- * `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
+ * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`,
+ * `Permission`, `ReadOnly`, `NoSpace`, `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
  * @since 0.1.0
  */
 export const target = (path: string, options: TargetOptions = {}): ImageTarget<Failure, FileSystem.FileSystem> => ({
