@@ -13,6 +13,11 @@ const here = fileURLToPath(new URL(".", import.meta.url))
 const cache = join(here, ".cache")
 const ereg = [process.execPath, join(here, "../packages/cli/bin/ereg.mjs")]
 
+// What it learns stays in the bench: every tool keeps its cache from one round to the next.
+const home = mkdtempSync(join(tmpdir(), "ereg-bench-home-"))
+Object.assign(process.env, { XDG_CACHE_HOME: join(home, "cache"), XDG_STATE_HOME: join(home, "state") })
+process.on("exit", () => rmSync(home, { recursive: true, force: true }))
+
 const skopeo = (...args) => ["skopeo", "copy", "--quiet", ...args]
 
 /** Each work's command line for each tool; undefined where the tool has no such thing. */
