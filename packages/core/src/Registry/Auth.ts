@@ -162,6 +162,8 @@ const tokenFor = (
         client.tokens.forget(key)
         const asked = Scopes.only(wanted, challenge.scopes)
         const fetched = yield* fetchToken(client, subject, realm, challenge, credential, scopes).pipe(
+          // What does not parse may have been damaged on the way.
+          Effect.retry({ times: 2, while: ({ reason, status }) => reason === "Protocol" && status === 200 }),
           // A token server may refuse an action that it does not know; then for what the registry itself asked.
           Effect.catchIf(
             ({ status }) => status === 400 && own && asked.length > 0 && asked.join(" ") !== scopes.join(" "),
@@ -186,13 +188,17 @@ const fetchToken = (
   if (Option.isNone(credential)) return byGet(ask, Option.none())
   if (client.tokens.withoutPost.has(realm.href)) return byGet(ask, basic(credential.value))
   const posted = byPost(ask, credential.value)
-  if (credential.value._tag !== "Password") return posted
+  // The form may have been damaged on the way, and a refresh token is refused by itself once more.
+  if (credential.value._tag !== "Password") return Effect.retry(posted, { times: 1, while: lacksPost })
   return Effect.catchIf(posted, lacksPost, () =>
-    Effect.tap(byGet(ask, basic(credential.value)), () =>
-      Effect.sync(() => void client.tokens.withoutPost.add(realm.href))
+    byGet(ask, basic(credential.value)).pipe(
+      Effect.tap(() => Effect.sync(() => void client.tokens.withoutPost.add(realm.href))),
+      Effect.catchIf(lacksGet, () => posted)
     )
   )
 }
+
+const lacksGet = ({ status }: RegistryError): boolean => status === 404 || status === 405 || status === 501
 
 /** What servers without OAuth2 answer to a POST; some say that it is not authorized. */
 const lacksPost = ({ status }: RegistryError): boolean =>

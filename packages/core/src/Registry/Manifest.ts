@@ -97,12 +97,15 @@ export const put = (
     body: HttpBody.uint8Array(bytes, descriptor.mediaType),
     accept: [201, 200, 202, 204]
   }
-  return Retry.exchange(client, call, (response) =>
+  const once = Effect.scoped(
     Effect.gen(function* () {
+      const response = yield* Request.send(client, call)
       yield* Exchange.drain(response)
       yield* verify(call, bytes, undefined, response.headers["docker-content-digest"], undefined)
     })
-  ).pipe(
+  )
+  // The bytes were decoded before they got here, so what the registry finds wrong with them may be the network's doing.
+  return Retry.retry(client, call.operation, () => once, { restart: isDamaged }).pipe(
     Effect.mapError((error) => {
       const hint = refusalHint(descriptor, bytes, error)
       return hint === undefined ? error : Failure.withHint(error, hint)
@@ -187,6 +190,10 @@ const verify = (
   }
   return Effect.void
 }
+
+const isDamaged = ({ codes, reason }: RegistryError): boolean =>
+  codes.some(({ code }) => code === "DIGEST_INVALID" || code === "MANIFEST_INVALID") ||
+  (codes.length === 0 && (reason === "DigestMismatch" || reason === "SizeMismatch"))
 
 /** What a registry's refusal of a manifest usually means. */
 const refusalHint = ({ mediaType }: Descriptor, bytes: Uint8Array, error: RegistryError): string | undefined => {

@@ -41,17 +41,23 @@ export const send = (
 
 // internal
 
+/** The token of an answer may have come damaged, so one more is worth a try. */
+const maxFreshTokens = 2
+
 /** One answer, after a refusal with fresh credentials where there are some. */
 const authenticated = (client: Client, call: Exchange.Call, url: string) =>
   Effect.gen(function* () {
-    const known = yield* Auth.known(client, call, url)
-    const first = yield* apart(Exchange.exchange(client, call, url, known))
-    if (first.response.status !== 401) return first
-    const fresh = yield* Auth.answer(client, call, first.response, known)
-    if (Option.isNone(fresh)) return first
-    yield* Exchange.drain(first.response)
-    yield* first.close
-    return yield* apart(Exchange.exchange(client, call, url, fresh))
+    let authorization = yield* Auth.known(client, call, url)
+    let answer = yield* apart(Exchange.exchange(client, call, url, authorization))
+    for (let tries = 0; tries < maxFreshTokens && answer.response.status === 401; tries++) {
+      const fresh = yield* Auth.answer(client, call, answer.response, authorization)
+      if (Option.isNone(fresh)) return answer
+      yield* Exchange.drain(answer.response)
+      yield* answer.close
+      authorization = fresh
+      answer = yield* apart(Exchange.exchange(client, call, url, authorization))
+    }
+    return answer
   })
 
 /** In a scope of its own, which can be closed before the caller's is. */
