@@ -73,13 +73,15 @@ function consume(tarballs) {
   cpSync(join(root, "fixtures/docker26-multi.tar"), join(app, "app.tar"))
   execute("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], app)
   execute(join(app, "node_modules/.bin/tsc"), ["-p", "."], app)
-  execute(process.execPath, ["out/main.js"], app)
+  // What the program learns goes with the folder.
+  execute(process.execPath, ["out/main.js"], app, { XDG_CACHE_HOME: app, XDG_STATE_HOME: app })
   const said = execute(join(app, "node_modules/.bin/ereg"), ["validate", "app.tar"], app)
   if (!said.includes("app.tar")) throw new Error(`the command says ${JSON.stringify(said)}`)
 }
 
-function execute(command, args, cwd = root) {
-  const { error, status, stderr, stdout } = spawnSync(command, args, { cwd, encoding: "utf8" })
+function execute(command, args, cwd = root, environment = {}) {
+  const env = { ...process.env, ...environment }
+  const { error, status, stderr, stdout } = spawnSync(command, args, { cwd, env, encoding: "utf8" })
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed\n${error?.message ?? ""}${stdout}${stderr}`)
   return stdout
 }

@@ -45,6 +45,8 @@ function prepare() {
 }
 
 async function tour() {
+  // Nothing of the tour stays behind.
+  Object.assign(process.env, { XDG_CACHE_HOME: join(folder, "cache"), XDG_STATE_HOME: join(folder, "state") })
   const url = await serve()
   say("A registry of our own runs", `ereg serve --root ${folder} --port 0`, url)
 
