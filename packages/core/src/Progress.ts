@@ -8,6 +8,8 @@ export type ProgressEvent =
   | { readonly _tag: "Planned"; readonly blobs: number; readonly bytes: number }
   /** `digest` is the one of the source: the diff ID of a layer that is compressed on the way. */
   | { readonly _tag: "BlobStarted"; readonly digest: Digest; readonly size: number }
+  /** An earlier run left so many bytes of the blob, which are not moved again. */
+  | { readonly _tag: "BlobResumed"; readonly digest: Digest; readonly bytes: number }
   /** `bytes` more of the source's content went by; negative after a fault that makes the blob start over. */
   | { readonly _tag: "BlobProgress"; readonly digest: Digest; readonly bytes: number }
   | { readonly _tag: "BlobDone"; readonly digest: Digest; readonly outcome: BlobWritten["outcome"] }

@@ -14,7 +14,7 @@ import { ValidationError } from "./ValidationError.js"
 export interface HostOptions {
   /** `true`: HTTP, `false`: HTTPS. Default: the scheme of `url` where it names this host, HTTPS where `usesTls`, HTTP for loopback, else HTTPS. */
   readonly plainHttp?: boolean | undefined
-  /** Sent with every request to the registry itself, never to another origin. Default: none. */
+  /** Sent with every request to the registry itself, never to another origin. What can be no header is left out. Default: none. */
   readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /**
    * Registries that hold copies, `https://mirror.example` or `https://mirror.example/path`: images are read from them in
@@ -143,17 +143,17 @@ export const mirror = (
 ): Effect.Effect<{ readonly endpoint: Endpoint; readonly path: string }, ValidationError> =>
   Effect.gen(function* () {
     const [, scheme = "", host = "", path = ""] = /^([a-z]+:\/\/)?([^/]*)(.*)$/i.exec(text) ?? []
-    const endpointOf = scheme === "" ? endpoint(config, Option.some(host)) : parseUrl(`${scheme}${host}`)
-    return { endpoint: yield* endpointOf, path: path.replace(/^\/(?:v2\/?$)?|\/$/g, "") }
+    const named = yield* parseUrl(`${scheme}${host}`)
+    const found = scheme === "" ? yield* endpoint(config, Option.some(named.host)) : named
+    return { endpoint: found, path: path.replace(/^\/(?:v2\/?$)?|\/$/g, "") }
   })
 
-/** The headers that go to this host alone. */
+/** The headers that go to this host alone. What can be none is left out: a client would repeat it in its error. */
 export const headersOf = (config: Service, host: string): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(config.hosts[host]?.headers ?? {}).map(([name, value]) => [
-      name.toLowerCase(),
-      typeof value === "string" ? value : Redacted.value(value)
-    ])
+    Object.entries(config.hosts[host]?.headers ?? {})
+      .map(([name, value]) => [name.toLowerCase(), typeof value === "string" ? value : Redacted.value(value)] as const)
+      .filter(([name, value]) => /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) && /^[\t\x20-\x7e]*$/.test(value))
   )
 
 /**
@@ -168,9 +168,14 @@ export const find = (host: string | undefined): Effect.Effect<Endpoint, Validati
     const named = hostName(host)
     if (Option.isSome(named)) return yield* endpoint(config, named)
     return yield* Effect.fail(
-      ValidationError.of("InvalidReference", JSON.stringify(host), "is no host name with an optional port", {
-        hint: "a registry is given as HOST[:PORT], http://HOST:PORT or https://HOST"
-      })
+      ValidationError.of(
+        "InvalidReference",
+        JSON.stringify(Reference.masked(host)),
+        "is no host name with an optional port",
+        {
+          hint: "a registry is given as HOST[:PORT], http://HOST:PORT or https://HOST"
+        }
+      )
     )
   })
 
@@ -204,7 +209,7 @@ const parseUrl = (text: string): Effect.Effect<Endpoint & { readonly isBare: boo
   const bare = !/^[a-z][a-z0-9+.-]*:\/\//i.test(text)
   const fail = (message: string) =>
     Effect.fail(
-      ValidationError.of("InvalidReference", JSON.stringify(text.replace(/\/\/[^/]*@/, "//")), message, {
+      ValidationError.of("InvalidReference", JSON.stringify(Reference.masked(text)), message, {
         hint: "a registry is given as http://HOST:PORT, https://HOST or HOST[:PORT]"
       })
     )

@@ -213,6 +213,11 @@ const save = <E, R>(
       next()
     })
     readable.on("error", (cause) => fail(broken(response, cause)))
+    readable.on("close", () => {
+      if (!readable.readableEnded) fail(broken(response, new Error("the connection closed before the body ended")))
+    })
+    // Where it broke before anybody listened no event will tell.
+    if (readable.closed) fail(broken(response, readable.errored ?? new Error("the connection is closed")))
 
     return Effect.async<void>((done) => {
       interrupted = true

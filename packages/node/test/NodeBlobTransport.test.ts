@@ -206,6 +206,20 @@ describe("NodeBlobTransport", () => {
       })
     )
 
+    it.scoped("fails where the connection broke before anybody read the body", () =>
+      Effect.gen(function* () {
+        const server = yield* serve((req, res) => {
+          res.writeHead(200, { "content-length": 3 * MiB })
+          res.write(Buffer.alloc(10), () => setTimeout(() => req.socket.destroy(), 20))
+        })
+        const file = yield* openFile(Buffer.alloc(0))
+        const response = yield* get(server.url)
+        yield* sleep(100)
+        const error = yield* Effect.flip(transport.receive(response, sinkOf(file.fd, 0), options(3 * MiB)))
+        expect(error).toMatchObject({ _tag: "ResponseError", reason: "Decode" })
+      })
+    )
+
     it.scoped("fails with the target's error when the file cannot be written", () =>
       Effect.gen(function* () {
         const server = yield* serve((_, res) => {

@@ -378,6 +378,21 @@ describe("NodeClient", () => {
       })
     )
 
+    it.scoped("harms nobody where the answer is just over and its connection idle again", () =>
+      Effect.gen(function* () {
+        const server = yield* serve((_, res) => res.writeHead(401, { "content-length": "0" }).end())
+        const client = yield* NodeClient.make()
+        const one = Effect.flatMap(client.execute(HttpClientRequest.head(server.url)), ({ status }) =>
+          Effect.fail(status)
+        )
+        // The first refusal interrupts the others, in whatever state they are; what goes wrong there ends the process.
+        for (let round = 0; round < 300; round++) {
+          const five = Effect.all([one, one, one, one, one], { concurrency: "unbounded" })
+          expect(yield* Effect.flip(five)).toBe(401)
+        }
+      })
+    )
+
     it.scoped("ends a download with its scope", () =>
       Effect.gen(function* () {
         const server = yield* serve((_, res) => {

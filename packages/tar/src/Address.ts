@@ -100,4 +100,4 @@ const selector = (text: string, image: string): Effect.Effect<Option.Option<stri
 }
 
 const invalid = (text: string, at: number, rule: string): ValidationError =>
-  ValidationError.of("InvalidReference", JSON.stringify(text), `character ${at + 1}: ${rule}`)
+  ValidationError.of("InvalidReference", JSON.stringify(Reference.masked(text)), `character ${at + 1}: ${rule}`)

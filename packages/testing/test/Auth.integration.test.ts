@@ -164,6 +164,20 @@ onDocker("the command as a process", () => {
       }
     })
   )
+  it.scopedLive("says how to log in where several requests are refused at once", () =>
+    Effect.gen(function* () {
+      const file = yield* bundled
+      const { host } = yield* secured["with htpasswd"]
+      // A new process each time: only the slow first requests of one meet as they must to do harm to each other.
+      for (let time = 0; time < 3; time++) {
+        const { ended } = yield* start(file, ["push", archive, "--registry", host, "--no-cache"])
+        const { code, stderr } = yield* ended
+        assert.strictEqual(code, 1)
+        assert.include(stderr, `ereg login ${host}`)
+        assert.notInclude(stderr, "Unhandled")
+      }
+    })
+  )
 })
 
 // ---- the embedded registry behind tokens that only their server understands

@@ -21,6 +21,8 @@ import type { Key, Token } from "./Tokens.js"
 
 /** A token server may answer with a page of any length. */
 export const maxTokenBody = 1024 * 1024
+/** A thousand tokens are kept, and no registry takes a longer one in a header. */
+export const maxToken = 64 * 1024
 /** Of a token whose server says nothing about it; Docker's specification has no shorter one. Seconds. */
 export const defaultLifetime = 60
 /** A token that ends within this time is renewed first; a short one in its last quarter. Seconds. */
@@ -98,14 +100,15 @@ const authorization = (
 ): Effect.Effect<Option.Option<Value>, RegistryError> =>
   Effect.gen(function* () {
     const own = Exchange.isOwn(client, subject.url)
-    const credential = yield* (own ? client.credential : client.credentialAt(new URL(subject.url).host)).pipe(
+    const credential = yield* (own ? client.credential : client.credentialAt(new URL(subject.url))).pipe(
       Effect.mapError((cause) =>
         Failure.make(subject, "Credentials", { detail: cause.message, hint: cause.hint, cause })
       )
     )
     if (challenge._tag === "Basic") return Option.flatMap(credential, basic)
     if (Option.isSome(credential) && credential.value._tag === "RegistryToken") {
-      return Option.some(bearer(credential.value.token))
+      if (isToken(Redacted.value(credential.value.token))) return Option.some(bearer(credential.value.token))
+      return yield* Effect.fail(Failure.make(subject, "Credentials", { detail: "the registry token is none" }))
     }
     return Option.some(bearer(yield* tokenFor(client, subject, challenge, credential, refused)))
   })
@@ -116,6 +119,9 @@ const basic = (credential: Credential): Option.Option<Value> =>
         Redacted.make(`Basic ${Encoding.encodeBase64(`${credential.username}:${Redacted.value(credential.password)}`)}`)
       )
     : Option.none()
+
+/** What is no header value would fail in the client, with the token in its message. */
+const isToken = (text: string): boolean => text.length <= maxToken && /^[\x21-\x7e]+$/.test(text)
 
 const bearer = (token: Value): Value => Redacted.make(`Bearer ${Redacted.value(token)}`)
 
@@ -282,8 +288,7 @@ const decode = (call: Exchange.Call, status: number, bytes: Uint8Array): Effect.
   Effect.gen(function* () {
     const body = Option.getOrUndefined(Schema.decodeUnknownOption(TokenBody)(new TextDecoder().decode(bytes)))
     const text = [body?.token, body?.access_token].find((each) => each !== undefined && each !== null && each !== "")
-    // What is no header value would fail in the client, with the token in its message.
-    if (text === undefined || text === null || !/^[\x21-\x7e]+$/.test(text)) {
+    if (text === undefined || text === null || !isToken(text)) {
       return yield* Effect.fail(Failure.make(call, "Protocol", { status, detail: "the token server sent no token" }))
     }
     const seconds = Math.max(0, body?.expires_in ?? defaultLifetime)

@@ -19,8 +19,11 @@ export interface Client {
   readonly scopes: ReadonlyArray<string>
   /** Ours at this registry; looked up when a request is challenged for the first time. */
   readonly credential: Effect.Effect<Option.Option<Credentials.Credential>, ValidationError>
-  /** That of another host, which a request was redirected to. */
-  readonly credentialAt: (host: string) => Effect.Effect<Option.Option<Credentials.Credential>, ValidationError>
+  /**
+   * That of another host, which a request was redirected to. None where the host is not reached as we would reach it: a
+   * registry in plain HTTP could otherwise lead a password of an HTTPS host over the wire.
+   */
+  readonly credentialAt: (url: URL) => Effect.Effect<Option.Option<Credentials.Credential>, ValidationError>
   /** Shared by all operations under the same configuration. */
   readonly tokens: Tokens.Tokens
   readonly state: State
@@ -32,6 +35,8 @@ export interface State {
   answered: boolean
   /** Milliseconds spent waiting to try again since the last success. */
   waited: number
+  /** Until when somebody waits to try again, in milliseconds. */
+  waitingUntil: number
   /** No attempt starts before this time, in milliseconds: the registry asked everybody to slow down. */
   notBefore: number
   /** Requests at once, once the registry asked to slow down. */
@@ -70,11 +75,15 @@ export const make = (
       http: HttpClient.withScope(HttpClient.withTracerDisabledWhen(http, () => true)),
       scopes,
       credential: yield* Effect.cached(credentials.find(endpoint.host, repository)),
-      credentialAt: (host) => credentials.find(host, Option.none()),
+      credentialAt: (url) =>
+        Effect.flatMap(RegistryConfig.endpoint(config, Option.some(url.host)), ({ host, origin }) =>
+          new URL(origin).origin === url.origin ? credentials.find(host, Option.none()) : Effect.succeedNone
+        ),
       tokens: Tokens.of(config, credentials),
       state: {
         answered: false,
         waited: 0,
+        waitingUntil: 0,
         notBefore: 0,
         gate: Gate.make(),
         realms: new Map(),

@@ -105,7 +105,14 @@ export const put = (
     })
   )
   // The bytes were decoded before they got here, so what the registry finds wrong with them may be the network's doing.
-  return Retry.retry(client, call.operation, () => once, { restart: isDamaged }).pipe(
+  // Where only the answer was lost a second PUT would fail on an immutable tag.
+  const isStored = Effect.map(
+    head(client, repository, identifier),
+    Option.exists(({ digest }) => digest === descriptor.digest)
+  ).pipe(Effect.catchTag("ValidationError", () => Effect.succeed(false)))
+  const again = Effect.flatMap(isStored, (done) => (done ? Effect.void : once))
+  const attempt = (number: number) => (number === 1 ? once : again)
+  return Retry.retry(client, call.operation, attempt, { restart: isDamaged }).pipe(
     Effect.mapError((error) => {
       const hint = refusalHint(descriptor, bytes, error)
       return hint === undefined ? error : Failure.withHint(error, hint)

@@ -7,7 +7,7 @@ import type * as Reference from "../model/Reference.js"
 import * as Progress from "../Progress.js"
 import * as RegistryConfig from "../RegistryConfig.js"
 import { RegistryError } from "../RegistryError.js"
-import type { ValidationError } from "../ValidationError.js"
+import { ValidationError } from "../ValidationError.js"
 import * as Client from "./Client.js"
 import { connect } from "./Connection.js"
 import * as Scopes from "./Scopes.js"
@@ -55,19 +55,18 @@ export const reading = (
         .filter((mirror) => left.has(mirror))
         .reduceRight(
           (next, mirror) =>
-            Effect.catchIf(
-              use(mirror),
-              (error) => error instanceof RegistryError,
-              (error) =>
-                Effect.gen(function* () {
-                  // One that holds something else may hold the rest; one that does not work is not asked again.
-                  if (error instanceof RegistryError && error.reason !== "NotFound" && left.delete(mirror)) {
-                    const progress = yield* Progress.Progress
-                    const message = `mirror ${mirror.client.endpoint.host} is left out: ${error.message}`
-                    progress.emit({ _tag: "Warning", message })
-                  }
-                  return yield* next
-                })
+            Effect.catchIf(use(mirror), isItsFault, (error) =>
+              Effect.gen(function* () {
+                // One that lacks an image may have the next; one that does not work is not asked again.
+                const lacksIt = error instanceof RegistryError && error.reason === "NotFound"
+                if (!lacksIt && left.delete(mirror)) {
+                  const progress = yield* Progress.Progress
+                  const why = error instanceof Error ? error.message : String(error)
+                  const message = `mirror ${mirror.client.endpoint.host} is left out: ${why}`
+                  progress.emit({ _tag: "Warning", message })
+                }
+                return yield* next
+              })
             ),
           use(own)
         )
@@ -75,3 +74,10 @@ export const reading = (
     }
     return { reference: parsed, own, first }
   })
+
+// internal
+
+/** What the mirror did or sent, told from what the caller asked for. */
+const isItsFault = (error: unknown): boolean =>
+  error instanceof RegistryError ||
+  (error instanceof ValidationError && (error.reason.endsWith("Manifest") || error.reason === "InvalidImageConfig"))

@@ -62,11 +62,13 @@ export type Network = "loopback" | "link-local" | "private" | "public"
 
 /** By the address alone: names are not resolved. The URL parser has normalised octal, hex and short forms. */
 export const networkOf = (hostname: string): Network => {
-  const name = hostname.toLowerCase().replace(/\.$/, "")
+  const name = hostname.toLowerCase().replace(/\.+$/, "")
   if (name === "localhost" || name.endsWith(".localhost")) return "loopback"
   if (name === "metadata.google.internal") return "link-local"
   if (name.startsWith("[")) return networkOfV6(name.slice(1, -1))
-  return /^\d+\.\d+\.\d+\.\d+$/.test(name) ? networkOfV4(name.split(".").map(Number)) : "public"
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(name)) return networkOfV4(name.split(".").map(Number))
+  // A name without a dot is one of the local network: `instance-data`, a neighbour in a composition of containers.
+  return name.includes(".") ? "public" : "private"
 }
 
 // internal
@@ -75,7 +77,11 @@ const networkOfV4 = ([a = 0, b = 0]: ReadonlyArray<number>): Network => {
   if (a === 127 || a === 0) return "loopback"
   if (a === 169 && b === 254) return "link-local"
   const isPrivate =
-    a === 10 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || (a === 100 && b >= 64 && b < 128)
+    a === 10 ||
+    a >= 224 ||
+    (a === 172 && b >= 16 && b < 32) ||
+    (a === 192 && b === 168) ||
+    (a === 100 && b >= 64 && b < 128)
   return isPrivate ? "private" : "public"
 }
 
@@ -90,8 +96,11 @@ const networkOfV6 = (address: string): Network => {
   if (leading === -1 || (leading === 7 && groups[7] === 1)) return "loopback"
   if (leading >= 6) return embedded(6)
   if (leading === 5 && groups[5] === 0xffff) return embedded(6)
+  if (leading === 4 && groups[4] === 0xffff && groups[5] === 0) return embedded(6)
   if (first === 0x64 && second === 0xff9b) return embedded(6)
   if (first === 0x2002) return embedded(1)
+  // Teredo carries addresses that we would have to take apart, and multicast has no registry.
+  if ((first === 0x2001 && second === 0) || first >= 0xff00) return "private"
   if ((first & 0xffc0) === 0xfe80) return "link-local"
   if ((first & 0xfe00) === 0xfc00 || (first & 0xffc0) === 0xfec0) return "private"
   return "public"

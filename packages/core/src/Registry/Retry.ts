@@ -80,10 +80,15 @@ export const again = (
     const asked = error.retryAfter ?? 0
     if (asked > Duration.toMillis(maxRetryAfter)) return yield* giveUp
     const budget = Duration.toMillis(first ? firstRequest.within : config.retry.budget)
-    if (asked <= wait && state.waited + wait > budget) return yield* giveUp
-    if (asked <= wait) state.waited += wait
-    const pauseFor = Math.max(wait, asked)
     const now = yield* Clock.currentTimeMillis
+    // Those that wait at the same time wait once.
+    const more = Math.max(0, now + wait - Math.max(now, state.waitingUntil))
+    if (asked <= wait && state.waited + more > budget) return yield* giveUp
+    if (asked <= wait) {
+      state.waited += more
+      state.waitingUntil = Math.max(state.waitingUntil, now + wait)
+    }
+    const pauseFor = Math.max(wait, asked)
     if (error.reason === "RateLimited") {
       state.notBefore = Math.max(state.notBefore, now + pauseFor)
       state.gate.narrow()

@@ -103,10 +103,14 @@ const invalid = (text: string, at: number | undefined, rule: string): Either.Eit
   Either.left(
     ValidationError.of(
       "InvalidReference",
-      JSON.stringify(text.length > maxShown ? `${text.slice(0, maxShown)}…` : text),
+      JSON.stringify(masked(text.length > maxShown ? `${text.slice(0, maxShown)}…` : text)),
       at === undefined ? rule : `character ${at + 1}: ${rule}`
     )
   )
+
+/** Without a password that was typed in front of a host; an `@` before a digest is none of that kind. */
+export const masked = (text: string): string =>
+  text.replace(/^((?:[a-z][a-z0-9+.-]*:\/\/)?)[^/@]*:[^/@]*@(?!sha\d+:)/i, "$1***@")
 
 /** Longer than any reference can be; what else is given by mistake is not repeated whole. */
 const maxShown = 1000

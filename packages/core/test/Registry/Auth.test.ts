@@ -299,6 +299,7 @@ describe("Auth", () => {
       ["no token in it", { status: 200, body: "{}" }],
       ["a page", { status: 200, body: "<html>" }],
       ["a token that is no header value", token("a\r\nb")],
+      ["a token longer than any header", token("x".repeat(70_000))],
       ["more than a megabyte", { status: 200, body: JSON.stringify({ token: "x".repeat(1 << 20) }) }]
     ])("refuses an answer with %s", ([, answer]) => {
       const { layer } = withTokens(
@@ -386,6 +387,31 @@ describe("Auth", () => {
         assert.isFalse(script.seen.some(({ url }) => url.includes("else.example")))
       })
     })
+    it.live.each([
+      ["Basic", 'Basic realm="x"'],
+      ["Bearer", 'Bearer realm="http://tok.example/t",service="s"']
+    ])("have the password of an HTTPS host sent in plain HTTP by a %s challenge", ([, asks]) => {
+      const other = Credentials.layer({ "other.example": Credentials.password("ann", Redacted.make(secret)) })
+      const script = Scripted.make(
+        ({ url }) => {
+          if (url.startsWith("http://plain.example")) {
+            return { status: 302, headers: { location: "http://other.example/x" } }
+          }
+          return url.startsWith("http://tok.example")
+            ? token("t")
+            : { status: 401, headers: { "www-authenticate": asks ?? "" } }
+        },
+        { hosts: { "plain.example": { plainHttp: true } } }
+      )
+      return Effect.gen(function* () {
+        yield* Effect.flip(getManifest("plain.example/team/app:1"))
+        const everything = JSON.stringify(
+          script.seen.map(({ body, headers }) => [form({ body } as Scripted.Seen), headers])
+        )
+        assert.notInclude(everything, secret)
+        assert.notInclude(everything, basic)
+      }).pipe(Effect.provide(other), Effect.provide(script.layer))
+    })
     it.live("get anything to where it redirects, unless that host asks for its own", () => {
       const layer = Credentials.layer({
         [host]: Credentials.password("ann", Redacted.make(secret)),
@@ -409,6 +435,18 @@ describe("Auth", () => {
     })
   })
 
+  it.live("does not repeat a registry token that is no header value", () => {
+    const broken = Credentials.layer({ [host]: { _tag: "RegistryToken", token: Redacted.make("mine\nyours") } })
+    const { layer } = withTokens(
+      () => token("t"),
+      () => false
+    )
+    return Effect.gen(function* () {
+      const error = yield* Effect.flip(get)
+      assert.strictEqual(error.reason, "Credentials")
+      assert.notInclude(JSON.stringify(error), "yours")
+    }).pipe(Effect.provide(broken), Effect.provide(layer))
+  })
   it.live("tells a credential that cannot be read from one that is refused", () => {
     const broken = Layer.succeed(Credentials.Credentials, {
       find: () =>

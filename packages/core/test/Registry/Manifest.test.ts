@@ -126,8 +126,32 @@ describe("Manifest", () => {
       })
       return Effect.gen(function* () {
         yield* tag
-        assert.deepStrictEqual(script.seen[2]?.body, image.bytes)
-        assert.strictEqual(script.seen[2]?.headers["content-type"], MediaType.ociManifest)
+        const puts = script.seen.filter(({ method }) => method === "PUT")
+        assert.strictEqual(puts.length, 2)
+        assert.deepStrictEqual(puts[1]?.body, image.bytes)
+        assert.strictEqual(puts[1]?.headers["content-type"], MediaType.ociManifest)
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("looks whether it is there after a lost answer: the tag may be immutable", () => {
+      const script = Scripted.byRequest({
+        "HEAD /v2/a/manifests/1": [{ status: 404 }, present],
+        "PUT /v2/a/manifests/1": [{ code: "ECONNRESET" }, { status: 400 }]
+      })
+      return Effect.gen(function* () {
+        yield* tag
+        assert.strictEqual(script.seen.filter(({ method }) => method === "PUT").length, 1)
+      }).pipe(Effect.provide(script.layer))
+    })
+    it.live("puts bytes again that the registry finds damaged, twice at most", () => {
+      const damaged = { status: 400, body: '{"errors":[{"code":"MANIFEST_INVALID"}]}' }
+      const script = Scripted.byRequest({
+        "HEAD /v2/a/manifests/1": { status: 404 },
+        "PUT /v2/a/manifests/1": damaged
+      })
+      return Effect.gen(function* () {
+        const error = yield* Effect.flip(tag)
+        assert.strictEqual(error._tag === "RegistryError" ? error.status : 0, 400)
+        assert.strictEqual(script.seen.filter(({ method }) => method === "PUT").length, 3)
       }).pipe(Effect.provide(script.layer))
     })
     it.live("reports a registry that lacks a blob with its codes", () => {

@@ -61,6 +61,22 @@ describe("Mirror", () => {
       assert.strictEqual(warnings.length, 1)
     }).pipe(Effect.provide(script.layer))
   })
+  it.live("leaves out a mirror whose manifest is none", () => {
+    const script = serving([own], ["https://m.example"], { status: 200, body: "{}" })
+    return Effect.gen(function* () {
+      yield* getManifest("r.example/team/app:1")
+      assert.deepStrictEqual(hosts(script), ["m.example", "r.example"])
+      assert.isTrue(script.events.some(({ _tag }) => _tag === "Warning"))
+    }).pipe(Effect.provide(script.layer))
+  })
+  it.live("refuses a mirror with a password in its name, and does not repeat it", () => {
+    const script = serving([own], ["ann:hunter2@m.example"])
+    return Effect.gen(function* () {
+      const error = yield* Effect.flip(getManifest("r.example/team/app:1"))
+      assert.strictEqual(error.reason, "InvalidReference")
+      assert.notInclude(error.message, "hunter2")
+    }).pipe(Effect.provide(script.layer))
+  })
   it.live("fails with the registry's own error", () => {
     const script = serving([], ["https://m.example"])
     return Effect.gen(function* () {

@@ -61,7 +61,15 @@ describe("Redirect", () => {
         "100.64.0.1",
         "[fd00::1]",
         "[2002:a00:1::]",
-        "[::ffff:10.0.0.1]"
+        "[::ffff:10.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[2001:0:a00:1::]",
+        "[ff02::1]",
+        "224.0.0.1",
+        "255.255.255.255",
+        "localhost..",
+        "instance-data",
+        "minio"
       ]) {
         assert.match(
           judge("http://r.example", `http://${host}/x`),
@@ -77,6 +85,7 @@ describe("Redirect", () => {
       assert.strictEqual(judge("http://127.0.0.1:5000", "http://localhost:9000/x"), "http://localhost:9000/x")
       assert.match(judge("http://127.0.0.1:5000", "http://169.254.169.254/x"), /link-local/)
       assert.strictEqual(judge("http://10.0.0.1:5000", "http://192.168.0.1/x"), "http://192.168.0.1/x")
+      assert.strictEqual(judge("http://registry:5000", "http://minio:9000/x"), "http://minio:9000/x")
     })
     it("asks allowUrl, also about the registry's own URLs", () => {
       const refuse = (url: URL) => !url.pathname.includes("secret")

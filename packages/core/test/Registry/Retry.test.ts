@@ -120,6 +120,29 @@ describe("Retry", () => {
       assert.isAbove(attempts, 2)
     })
   )
+  it.effect("counts a time once that many wait at once", () =>
+    Effect.gen(function* () {
+      const made = yield* Client.make(
+        { host: "r.example", origin: "http://r.example" },
+        { repository: Option.none(), scopes: [] }
+      )
+      const client = { ...made, config: RegistryConfig.make() }
+      client.state.answered = true
+      // For three seconds nothing works; forty blobs at once would wait far more than thirty seconds together.
+      const attempt = () =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          now < 3000 ? Effect.fail(failure("ServerError", { status: 503 })) : Effect.void
+        )
+      const all = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 40 }, () => Retry.retry(client, "x", attempt)),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* TestClock.adjust("1 hour")
+      yield* Fiber.join(all)
+    }).pipe(Effect.provide(Scripted.inOrder([]).layer))
+  )
   it.effect("fetches wrong bytes again twice, then says DigestMismatch", () =>
     Effect.gen(function* () {
       const { attempts, result } = yield* run(Array.from({ length: 9 }, () => failure("DigestMismatch")))

@@ -119,6 +119,19 @@ describe("Reference", () => {
       assert.match(failure(Reference.parse(`docker.io/${"a".repeat(248)}`)).message, /this has 256/)
     })
 
+    it("does not repeat a password that was typed in front of a host", () => {
+      for (const text of [
+        "https://ann:hunter2@r.example/app:1",
+        "docker://ann:hunter2@r.example/app",
+        "ann:hunter2@r.example/app",
+        "ann:hunter2@r.example:5000/app"
+      ]) {
+        const error = Either.getOrThrow(Either.flip(Reference.parse(text)))
+        assert.notInclude(error.message, "hunter2", text)
+      }
+      const digest = Either.getOrThrow(Either.flip(Reference.parse("app:1@sha256:abc")))
+      assert.include(digest.message, "app:1@sha256:abc")
+    })
     it("does not repeat a huge text in its error", () => {
       assert.isBelow(failure(Reference.parse(`A${"a".repeat(1_000_000)}`)).message.length, 2000)
     })

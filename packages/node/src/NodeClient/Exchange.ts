@@ -60,7 +60,8 @@ const run = (
       fail("Encode", cause) // a header or path that must not go out
       return
     }
-    const abort = (): void => void req.destroy(new Error("aborted"))
+    // Without an error: the connection may be idle again already, and an error there has no listener.
+    const abort = (): void => void req.destroy()
     signal.addEventListener("abort", abort, { once: true })
     watch(req, limits, payload.content !== undefined)
     req.on("error", (cause) => fail("Transport", cause))

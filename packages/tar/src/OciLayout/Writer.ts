@@ -1,12 +1,13 @@
 /** A layout folder that images are added to. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import type { Descriptor as DescriptorNs, ImageTarget } from "@effect-registry/core"
-import { type Digest, Json, Manifest, MediaType, ValidationError } from "@effect-registry/core"
+import { type Digest, Json, Manifest, MediaType, ProcessLock, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Load from "../DockerArchive/Load.js"
 import * as Io from "../Io.js"
-import type { TarReadError } from "../TarReadError.js"
+import { TarReadError } from "../TarReadError.js"
 import * as Blob from "./Blob.js"
 import * as Folder from "./Folder.js"
 
@@ -66,17 +67,37 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
       commit: Effect.gen(function* () {
         const children = new Set([...manifests.values()].flatMap(Manifest.children).map(({ digest }) => digest))
         const roots = written.filter(({ names, root }) => names.length > 0 || !children.has(root.descriptor.digest))
+        yield* ownIndex(fs, path)
         const index = yield* merge(fs, path, Load.layoutEntries(roots))
         yield* replace(fs, `${path}/oci-layout`, Json.encode({ imageLayoutVersion: "1.0.0" }))
         yield* Effect.uninterruptible(
           Effect.zipRight(replace(fs, `${path}/index.json`, Json.encode(index)), folder.committed)
         )
-      })
+      }).pipe(Effect.scoped)
     }
   })
 })
 
 // internal
+
+/** Waits until nobody else adds to the index. Where there are no locks there is nobody to be seen. */
+const ownIndex = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, TarReadError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const lock = yield* ProcessLock.ProcessLock
+    const file = `${path}/index.json`
+    const isTaken = Effect.orElseSucceed(fs.exists(`${file}.lock`), () => false)
+    for (let tries = 0; tries < patience; tries++) {
+      if (yield* lock.acquire(file)) return
+      // Whoever had it may have let it go in between.
+      if (!(yield* isTaken) && ((yield* lock.acquire(file)) || !(yield* isTaken))) return
+      yield* Effect.sleep("20 millis")
+    }
+    const detail = "somebody else has been adding to it for 10 seconds"
+    return yield* Effect.fail(new TarReadError({ reason: "Io", path, entry: "index.json", detail }))
+  })
+
+/** Times 20 milliseconds; adding takes one of them. */
+const patience = 500
 
 /** The index with the new entries; an entry of the same name gives way. */
 const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<DescriptorNs.Descriptor>) =>
