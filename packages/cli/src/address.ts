@@ -75,7 +75,7 @@ export const archive = (command: string, text: string) =>
     return yield* Effect.fail(
       new UsageError({
         what: `ereg ${command}`,
-        why: `${JSON.stringify(text)} is a reference, and an archive is wanted`,
+        why: `${JSON.stringify(Reference.masked(text))} is a reference, and an archive is wanted`,
         hint: exists
           ? `for the file or folder write ./${text}`
           : "app.tar, ./FILE, docker-archive:PATH, oci:DIR, oci-archive:PATH or -"

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as EffectExit from "effect/Exit"
 import { run } from "./ereg.js"
 import { code } from "./exit.js"
+import * as Output from "./output.js"
 import * as Stdio from "./stdio.js"
 
 /** What a command may take to end after a signal, in milliseconds; the contract says two seconds. */
@@ -37,7 +38,7 @@ run(process.argv.slice(2)).pipe(
     teardown: (exit) => {
       if (EffectExit.isSuccess(exit)) process.exit(signalled ?? status)
       if (Cause.isInterruptedOnly(exit.cause)) process.exit(signalled ?? code.interrupted)
-      process.stderr.write(`error: ereg failed\n${Cause.pretty(exit.cause)}\n`)
+      process.stderr.write(`error: ereg failed\n${Output.lines(Cause.pretty(exit.cause))}\n`)
       process.exit(signalled ?? code.failed)
     }
   })

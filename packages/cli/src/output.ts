@@ -63,6 +63,9 @@ export const escape = (text: string): string =>
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`
   })
 
+/** As `escape`, with its line ends kept. */
+export const lines = (text: string): string => text.split("\n").map(escape).join("\n")
+
 /** One document and a line end; indented for people, on one line for programs. What is unknown is `null`, never left out. */
 export const json = (value: unknown, indented: boolean): string =>
   `${JSON.stringify(value, (_, field) => (field === undefined ? null : field), indented ? 2 : undefined).replace(

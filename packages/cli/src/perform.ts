@@ -207,7 +207,7 @@ const report = <E>(
     const stdio = yield* Stdio
     const failure = Exit.fromCause(cause, name)
     const debug = LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug)
-    if (debug) stdio.error.write(`${Cause.pretty(cause, { renderErrorCause: true })}\n`)
+    if (debug) stdio.error.write(`${Output.lines(Cause.pretty(cause, { renderErrorCause: true }))}\n`)
     if (global.output === "json") {
       const document = Output.json(Exit.toJson(failure), stdio.outputIsTerminal && carriesBytes !== true)
       if (carriesBytes === true) stdio.error.write(document)

@@ -47,7 +47,7 @@ export interface BlobCounts {
   readonly sent: number
   readonly mounted: number
   readonly existing: number
-  /** Bytes of the blobs that were sent, as they lie at the target. */
+  /** Bytes of the blobs that were sent, as they lie at the target, without what an earlier run had left there. */
   readonly bytesSent: number
 }
 
@@ -314,10 +314,10 @@ const contentOf = <E, R>(reader: ImageReader<E, R>, blob: Plan.PlannedBlob) =>
 
 const count = (written: ReadonlyArray<BlobWritten>): BlobCounts =>
   sumCounts(
-    written.map(({ descriptor, outcome }) => ({
+    written.map(({ bytes, descriptor, outcome }) => ({
       sent: outcome === "Sent" ? 1 : 0,
       mounted: outcome === "Mounted" ? 1 : 0,
       existing: outcome === "Exists" ? 1 : 0,
-      bytesSent: outcome === "Sent" ? descriptor.size : 0
+      bytesSent: outcome === "Sent" ? (bytes ?? descriptor.size) : 0
     }))
   )

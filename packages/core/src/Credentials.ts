@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as RegistryConfig from "./RegistryConfig.js"
-import type { ValidationError } from "./ValidationError.js"
+import { ValidationError } from "./ValidationError.js"
 
 export type Credential = Password | IdentityToken | RegistryToken
 
@@ -19,6 +19,8 @@ export interface Password {
   readonly _tag: "Password"
   readonly username: string
   readonly password: Redacted.Redacted
+  /** Where it was found, for a message when it is refused: `EREG_USERNAME and EREG_PASSWORD`, a file. */
+  readonly source?: string | undefined
 }
 
 /** A refresh token, exchanged for an access token at the registry's token server. */
@@ -58,13 +60,29 @@ export const password = (username: string, secret: Redacted.Redacted): Password 
   password: secret
 })
 
-/** Fixed credentials by `host[:port]` or `host[:port]/namespace`; the longest that fits is taken. */
-export const make = (entries: Readonly<Record<string, Credential>>): Service => ({
-  find: (host, repository) =>
-    Effect.succeed(
-      Option.map(longestMatch(Object.keys(entries), host, repository), (key) => entries[key] as Credential)
-    )
-})
+/**
+ * Fixed credentials by `host[:port]` or `host[:port]/namespace`; the longest that fits is taken. A port that is not the
+ * scheme's own has to be there; a scheme in front makes no difference.
+ */
+export const make = (entries: Readonly<Record<string, Credential>>): Service => {
+  const byHost = new Map(
+    Object.entries(entries).map(([key, credential]) => [
+      key
+        .replace(/^https?:\/\//i, "")
+        .replace(/\/+$/, "")
+        .toLowerCase(),
+      credential
+    ])
+  )
+  return {
+    find: (host, repository) =>
+      Effect.succeed(
+        Option.flatMap(longestMatch([...byHost.keys()], host, repository), (key) =>
+          Option.fromNullable(byHost.get(key))
+        )
+      )
+  }
+}
 
 /** Those of `first`, and where it has none those of `second`. */
 export const orElse = (first: Service, second: Service): Service => ({
@@ -83,17 +101,25 @@ export const layer = (entries: Readonly<Record<string, Credential>>): Layer.Laye
 
 /**
  * Those of EREG_USERNAME and EREG_PASSWORD for the registry of the configuration, and for no other. Without a
- * configured registry, or without both variables, there are none.
+ * configured registry, or without both variables, there are none; with one of them alone, finding fails.
  */
 export const fromEnvironment = (
   config: RegistryConfig.Service
 ): Effect.Effect<Service, ConfigError.ConfigError | ValidationError> =>
   Effect.gen(function* () {
-    const found = yield* Config.option(Config.all([Config.string("EREG_USERNAME"), Config.redacted("EREG_PASSWORD")]))
-    if (Option.isNone(found) || !RegistryConfig.hasRegistry(config)) return none
-    const { host } = yield* RegistryConfig.endpoint(config, Option.none())
-    const [username, secret] = found.value
-    return make({ [host]: password(username, secret) })
+    const username = yield* Config.option(Config.nonEmptyString("EREG_USERNAME"))
+    const secret = yield* Config.option(Config.redacted("EREG_PASSWORD"))
+    if (!RegistryConfig.hasRegistry(config) || (Option.isNone(username) && Option.isNone(secret))) return none
+    const { host: own } = yield* RegistryConfig.endpoint(config, Option.none())
+    if (Option.isSome(username) && Option.isSome(secret)) {
+      const source = "EREG_USERNAME and EREG_PASSWORD"
+      return make({ [own]: { ...password(username.value, secret.value), source } })
+    }
+    const [given, missing] = Option.isSome(username)
+      ? ["EREG_USERNAME", "EREG_PASSWORD"]
+      : ["EREG_PASSWORD", "EREG_USERNAME"]
+    const error = ValidationError.of("InvalidCredentials", given, `is set, and ${missing} is not`)
+    return { find: (host) => (host === own ? Effect.fail(error) : Effect.succeedNone) }
   })
 
 /** The longest of the keys, `host[:port]` with or without a namespace, that covers the repository. */

@@ -102,6 +102,8 @@ export interface BlobWrite<out E = never, out R = never> {
 export interface BlobWritten {
   readonly descriptor: Descriptor
   readonly outcome: "Sent" | "Mounted" | "Exists"
+  /** Bytes that this run moved, where an earlier one had left some. Default: all of a blob that was sent. */
+  readonly bytes?: number | undefined
 }
 
 // ---- content

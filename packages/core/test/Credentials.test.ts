@@ -30,6 +30,12 @@ describe("Credentials", () => {
         assert.strictEqual(yield* find(service, "r.example"), ann)
       })
     )
+    it.effect("takes a URL for its host", () =>
+      Effect.gen(function* () {
+        const service = Credentials.make({ "https://R.example:5000/": ann })
+        assert.strictEqual(yield* find(service, "r.example:5000", "a"), ann)
+      })
+    )
     it("prints no secret", () => {
       assert.notInclude(JSON.stringify(ann), "secret")
       assert.notInclude(String(ann.password), "secret")
@@ -59,10 +65,18 @@ describe("Credentials", () => {
         assert.isUndefined(yield* find(own, "docker.io", "a"))
       })
     )
-    it.effect("are none without a configured registry, or without a password", () =>
+    it.effect("are none without a configured registry, or without the variables", () =>
       Effect.gen(function* () {
         assert.strictEqual(yield* service(undefined), Credentials.none)
-        assert.strictEqual(yield* service("http://localhost:15000", { EREG_USERNAME: "ann" }), Credentials.none)
+        assert.strictEqual(yield* service("http://localhost:15000", {}), Credentials.none)
+      })
+    )
+    it.effect("say which of the two is missing", () =>
+      Effect.gen(function* () {
+        const half = yield* service("http://localhost:15000", { EREG_USERNAME: "ann" })
+        const error = yield* Effect.flip(half.find("localhost:15000", Option.none()))
+        assert.strictEqual(error.message, "EREG_USERNAME: is set, and EREG_PASSWORD is not")
+        assert.isUndefined(yield* find(half, "docker.io"))
       })
     )
   })

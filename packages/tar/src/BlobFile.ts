@@ -66,8 +66,15 @@ export const write = <E, R>(
   Effect.gen(function* () {
     const expected = Option.getOrUndefined(descriptor)
     if (content._tag === "Remote" && expected !== undefined) {
-      yield* content.save(sink(file, offset, course))
-      return { descriptor: expected, outcome: "Sent" as const }
+      let earlier = course.earlier
+      const onWritten = (bytes: number) => {
+        // It started over, because what was there was wrong.
+        if (bytes < earlier) earlier = 0
+        course.onWritten(bytes)
+      }
+      yield* content.save(sink(file, offset, { ...course, onWritten }))
+      const written: BlobWritten = { descriptor: expected, outcome: "Sent" }
+      return earlier === 0 ? written : { ...written, bytes: expected.size - earlier }
     }
     const hasher = yield* Hasher.Hasher
     const compressor = yield* Compressor.Compressor

@@ -68,12 +68,17 @@ export const explain = (client: Client, error: RegistryError): Effect.Effect<Reg
   const { host } = client.endpoint
   return Effect.map(Effect.option(client.credential), (found) => {
     const credential = Option.flatten(found)
-    const who = Option.match(credential, { onNone: () => undefined, onSome: nameOf })
-    const hint =
-      who === undefined
-        ? `no credentials are known for ${host}: \`ereg login ${host}\`, or check the name of the repository`
-        : `${host} refuses ${who}: check what it may do there, or log in again with \`ereg login ${host}\``
-    return Failure.withHint(error, hint)
+    return Failure.withHint(
+      error,
+      Option.match(credential, {
+        onNone: () => {
+          const isNamed = client.scopes.some((scope) => scope.startsWith("repository:"))
+          const more = isNamed ? ", or check the name of the repository" : ""
+          return `no credentials are known for ${host}: \`ereg login ${host}\`${more}`
+        },
+        onSome: (known) => `${host} refuses ${nameOf(known)}: check them, and what they are good for there`
+      })
+    )
   })
 }
 
@@ -127,8 +132,11 @@ const bearer = (token: Value): Value => Redacted.make(`Bearer ${Redacted.value(t
 
 const accountOf = (credential: Credential): string => (credential._tag === "Password" ? credential.username : "<token>")
 
-const nameOf = (credential: Credential): string =>
-  credential._tag === "Password" ? `the credentials of ${JSON.stringify(credential.username)}` : "the token"
+const nameOf = (credential: Credential): string => {
+  if (credential._tag !== "Password") return "the token"
+  const from = credential.source === undefined ? "" : ` from ${credential.source}`
+  return `the credentials of ${JSON.stringify(credential.username)}${from}`
+}
 
 /** One that is good for a while yet, fetched by one of those that need it at once. */
 const tokenFor = (

@@ -203,6 +203,7 @@ const save = <E, R>(
           arrived(chunk.length)
         })
       )
+      if (written > 0) progress.emit({ _tag: "BlobResumed", digest, bytes: written })
     }
     yield* Retry.retry(client, call.operation, () => once, {
       progressed: () => {

@@ -65,7 +65,7 @@ export const fromStatus = (
   now: number
 ): RegistryError => {
   const codes = parseCodes(body)
-  const wantsTls = status === 400 && /HTTP request (was sent )?to (an )?HTTPS (server|port)/i.test(body)
+  const wantsTls = status === 400 && speaksTls(subject, body, headers)
   const reason: Reason = wantsTls ? "Tls" : reasonOf(status, codes)
   const host = new URL(subject.url).host
   return make(subject, reason, {
@@ -73,7 +73,9 @@ export const fromStatus = (
     codes,
     retryAfter: Option.getOrUndefined(retryAfter(headers["retry-after"], now)),
     detail: wantsTls ? "the server speaks HTTPS, it was called by plain HTTP" : undefined,
-    hint: wantsTls ? `use https://${host}` : hintOf(reason, subject.method, status, codes)
+    hint: wantsTls
+      ? `name its scheme, as in --registry https://${host}, or its certificates, as in --cert-dir`
+      : hintOf(reason, subject.method, status, codes)
   })
 }
 
@@ -140,6 +142,15 @@ const reasonOf = (status: number, codes: ReadonlyArray<OciErrorCode>): Reason =>
   return byStatus[status] ?? coded ?? "Rejected"
 }
 
+/** Whether a TLS server tells that it was called by plain HTTP; to a HEAD it says nothing, not even a header. */
+const speaksTls = (
+  { method, url }: Subject,
+  body: string,
+  headers: Readonly<Record<string, string | undefined>>
+): boolean =>
+  /HTTP request (was sent )?to (an )?HTTPS (server|port)/i.test(body) ||
+  (method === "HEAD" && url.startsWith("http:") && headers.date === undefined && headers["content-type"] === undefined)
+
 const hintOf = (
   reason: Reason,
   method: string,
@@ -168,18 +179,21 @@ const timedOut = new Set([
 const certificate =
   /^(?:CERT_|CRL_|ERR_TLS_|ERR_SSL_|ERROR_IN_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_)/
 
+/** Alerts by which a server refuses us. */
+const refusal = /ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_REQUIRED|CERTIFICATE_UNKNOWN|HANDSHAKE_FAILURE|UNKNOWN_CA)/
+const checkProxy = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+
 const classify = (
   code: string,
   text: string,
   answered: boolean,
   host: string
 ): { readonly reason: Reason; readonly hint?: string } => {
-  if (code.startsWith("ERR_PROXY_")) return { reason: "Proxy", hint: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" }
+  if (code.startsWith("ERR_PROXY_")) return { reason: "Proxy", hint: checkProxy }
   if (unreachable.has(code)) {
-    const hint = text.startsWith("the proxy ")
-      ? "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-      : `is a registry running at ${host}?`
-    return { reason: "Unreachable", hint }
+    if (text.startsWith("the proxy ")) return { reason: "Unreachable", hint: checkProxy }
+    const isUnknown = code === "ENOTFOUND" || code === "EAI_AGAIN"
+    return { reason: "Unreachable", hint: isUnknown ? `check the name ${host}` : `is a registry running at ${host}?` }
   }
   if (timedOut.has(code)) return { reason: "Timeout" }
   if (
@@ -188,6 +202,11 @@ const classify = (
   ) {
     return { reason: "PlainHttpServer", hint: `--plain-http, or http://${host} as the registry's URL` }
   }
+  if (refusal.test(code)) {
+    const places = `NAME.cert and NAME.key in certs.d/${host}, or in --cert-dir`
+    return { reason: "Tls", hint: `the registry may want a client certificate that it trusts: ${places}` }
+  }
+  if (code === "ERR_TLS_CERT_FILE") return { reason: "Tls", hint: "mend that file, or take it away" }
   if (certificate.test(code) || (code === "EPROTO" && /ssl|tls/i.test(text))) return { reason: "Tls" }
   if (code.startsWith("HPE_") && code !== "HPE_INVALID_EOF_STATE" && !answered) {
     return { reason: "NotARegistry", hint: `what answers at ${host} does not speak HTTP` }
@@ -214,6 +233,8 @@ const chain = (cause: unknown, depth = 0): ReadonlyArray<Link> => {
 
 const detailOf = (code: string, causes: ReadonlyArray<Link>, error: HttpClientError.HttpClientError) => {
   const spoken = [...causes].reverse().find(({ message }) => message !== "")?.message
-  const text = (spoken ?? error.description ?? "").split("\n", 1)[0]?.slice(0, maxText) ?? ""
+  const line = (spoken ?? error.description ?? "").split("\n", 1)[0]?.slice(0, maxText) ?? ""
+  // Of OpenSSL's line only what it says: "…:error:0A000412:SSL routines:ssl3_read_bytes:sslv3 alert bad certificate:…"
+  const text = /error:[0-9A-F]{8}:[^:]*:[^:]*:([^:]+)/i.exec(line)?.[1] ?? line
   return text === "" ? (code === "" ? undefined : code) : text
 }

@@ -66,8 +66,9 @@ export const upload = <E, R>(
       return { descriptor: known, outcome: "Mounted" as const }
     }
     const session = Option.filter(begun, (value) => value !== "Mounted")
-    const descriptor = yield* Effect.scoped(sendUntilThere(blob, session))
-    return { descriptor, outcome: "Sent" as const }
+    const { descriptor, earlier } = yield* Effect.scoped(sendUntilThere(blob, session))
+    const written: BlobWritten = { descriptor, outcome: "Sent" }
+    return earlier === 0 ? written : { ...written, bytes: descriptor.size - earlier }
   })
 
 // internal
@@ -171,7 +172,11 @@ const mount = (
 const sendUntilThere = <E, R>(
   job: Job<E, R>,
   begun: Option.Option<Session.Session>
-): Effect.Effect<Descriptor, RegistryError | ValidationError | E, R | Scope.Scope> =>
+): Effect.Effect<
+  { readonly descriptor: Descriptor; readonly earlier: number },
+  RegistryError | ValidationError | E,
+  R | Scope.Scope
+> =>
   Effect.gen(function* () {
     const { client, content, known, mediaType, repository } = job
     const operation = `upload ${nameOf(job)}`
@@ -189,6 +194,8 @@ const sendUntilThere = <E, R>(
       if (source !== undefined) progress.emit({ _tag: "BlobProgress", digest: source, bytes })
     }
     let wrong = false
+    /** Bytes that an earlier run had sent. */
+    let earlier = 0
     let furthest = 0
     let moved = false
     const advanced = ({ received }: Session.Session) => {
@@ -211,8 +218,13 @@ const sendUntilThere = <E, R>(
         if (Option.isSome(left) && left.value.received <= (known?.size ?? left.value.received)) {
           if (opened !== undefined) yield* Session.cancel(client, opened)
           advanced(left.value)
+          if (number === 1 && source !== undefined && left.value.received > 0) {
+            earlier = left.value.received
+            progress.emit({ _tag: "BlobResumed", digest: source, bytes: earlier })
+          }
           return left.value
         }
+        earlier = 0
         const fresh = opened ?? (yield* Session.start(client, repository, nameOf(blob)))
         yield* remember(fresh)
         return fresh
@@ -223,6 +235,7 @@ const sendUntilThere = <E, R>(
       advanced(session)
       const keeps = Cause.isInterrupted(cause) ? Option.isSome(claim) : mayGoOn(blob, cause)
       current = keeps ? session : undefined
+      if (!keeps) earlier = 0
       if (keeps) return Effect.void
       return Effect.zipRight(
         Session.cancel(client, session),
@@ -266,6 +279,7 @@ const sendUntilThere = <E, R>(
       return since
     }
     return yield* Retry.retry(client, operation, attempt, { restart, progressed }).pipe(
+      Effect.map((descriptor) => ({ descriptor, earlier })),
       Effect.catchAll((fault) => Effect.fail(fault instanceof SourceFailure ? fault.error : fault)),
       // Without a journal nobody will ever go on with it.
       Effect.onError(() =>

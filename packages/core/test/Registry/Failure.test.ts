@@ -60,7 +60,11 @@ describe("Failure", () => {
     it("recognises a TLS server that was called by plain HTTP", () => {
       const error = status(400, "Client sent an HTTP request to an HTTPS server.\n")
       assert.strictEqual(error.reason, "Tls")
-      assert.strictEqual(error.hint, "use https://r.example")
+      assert.include(error.hint ?? "", "--registry https://r.example")
+      // The answer to a HEAD has no body, and that of such a server no header either.
+      const head = { operation: "x", method: "HEAD", url: "http://r.example/v2/" }
+      assert.strictEqual(Failure.fromStatus(head, 400, "", {}, 0).reason, "Tls")
+      assert.strictEqual(Failure.fromStatus(head, 400, "", { date: "now" }, 0).reason, "Rejected")
     })
   })
   describe("fromClient", () => {

@@ -227,6 +227,7 @@ describe("Upload that goes on", () => {
         assert.deepStrictEqual(methods(script), ["HEAD", "GET", "PATCH", "PUT"])
         assert.strictEqual(script.seen[1]?.url, location)
         assert.deepStrictEqual(sent(script), [4])
+        assert.deepInclude(script.events, { _tag: "BlobResumed", digest, bytes: 6 })
         assert.isUndefined(writes[writes.length - 1])
       })
     )
