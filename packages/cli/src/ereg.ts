@@ -113,7 +113,11 @@ const dispatch = (argv: ReadonlyArray<string>): Effect.Effect<void, Ended, Stdio
   return Effect.flatMap(find(name), (page) => parse(page, [...argv.slice(at + 1), ...argv.slice(0, at)]))
 }
 
-const showPage = (name: string) => Effect.flatMap(find(name), (page) => say(Help.page(page, global)))
+const showPage = (name: string) => Effect.flatMap(find(name), (page) => say(Help.page(page, globalOf(page))))
+
+/** The options of every command, without those that mean nothing to this one. */
+const globalOf = (page: Help.Page): Help.Page["options"] =>
+  Object.fromEntries(Object.entries(global).filter(([name]) => page.without?.some((other) => other === name) !== true))
 
 const say = (text: string) => Effect.flatMap(Stdio, (stdio) => stdio.write(text))
 
@@ -206,7 +210,7 @@ const sentence = (error: HelpDoc.HelpDoc): string => {
 const tellUsage = (error: Exit.UsageError, asJson: boolean): Effect.Effect<number, StdoutClosed, Stdio> =>
   Effect.gen(function* () {
     const stdio = yield* Stdio
-    const failure = { ...Exit.describe(error, "ereg"), reason: "Usage" }
+    const failure = Exit.describe(error, "ereg")
     if (asJson) yield* stdio.write(Output.json(Exit.toJson(failure), stdio.outputIsTerminal))
     else stdio.error.write(`${Output.render(failure).join("\n")}\n`)
     return Exit.code.usage

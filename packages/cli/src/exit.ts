@@ -29,6 +29,7 @@ export class UsageError extends Data.TaggedError("UsageError")<{
   readonly why: string
   readonly hint: string
 }> {
+  readonly reason = "Usage"
   override get message(): string {
     return `${this.what}: ${this.why}`
   }
@@ -74,15 +75,16 @@ export const describe = (error: unknown, command: string): Failure => {
   const tag = text(error, "_tag") ?? "Error"
   const reason = text(error, "reason") ?? tag
   const [what, why] = split(error, message, command)
+  const codes = Predicate.hasProperty(error, "codes") && Array.isArray(error.codes) ? error.codes.flatMap(ociCode) : []
   return {
     tag,
     reason,
     what,
     why,
-    hint: text(error, "hint") ?? hints[reason] ?? "add --log-level debug to see more",
+    hint: text(error, "hint") ?? (reason === "Rejected" && codes.length === 0 ? withoutWords : hints[reason]) ?? more,
     message,
     status: Predicate.hasProperty(error, "status") && typeof error.status === "number" ? error.status : null,
-    codes: Predicate.hasProperty(error, "codes") && Array.isArray(error.codes) ? error.codes.flatMap(ociCode) : []
+    codes
   }
 }
 
@@ -112,6 +114,9 @@ const ociCode = (entry: unknown) => {
   const name = text(entry, "code")
   return name === undefined ? [] : [{ code: name, message: text(entry, "message") ?? "" }]
 }
+
+const more = "add --log-level debug to see more"
+const withoutWords = "the registry gives no reason that helps: its own log may"
 
 /** What to try where the error itself does not know better. */
 const hints: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as Array from "effect/Array"
 import { type OptionKind, optionalValues } from "./argv.js"
+import type { Global } from "./options.js"
 
 /** A command's help, without what the parser knows. */
 export interface Page {
@@ -13,6 +14,8 @@ export interface Page {
   readonly synopsis: string
   readonly arguments: ReadonlyArray<readonly [name: string, description: string]>
   readonly options: Readonly<Record<string, Options.Options<unknown>>>
+  /** Options of every command that mean nothing to this one: it takes them, and its help says nothing of them. */
+  readonly without?: ReadonlyArray<keyof Global> | undefined
   /** What one has to know, a line each. */
   readonly notes?: ReadonlyArray<string> | undefined
   readonly examples: ReadonlyArray<readonly [command: string, description: string]>

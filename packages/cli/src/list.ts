@@ -6,7 +6,7 @@ import { listRepositories } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Page } from "./help.js"
-import { argument, global } from "./options.js"
+import { argument, forBlobs, global } from "./options.js"
 import { Output } from "./output.js"
 import { hostReferences, perform } from "./perform.js"
 
@@ -18,6 +18,7 @@ export const page: Page = {
   synopsis: "[HOST]",
   arguments: [["HOST", "HOST[:PORT] or a URL; without one the configured registry"]],
   options,
+  without: forBlobs,
   examples: [
     ["ereg list localhost:15000", "Every repository, one a line"],
     ["ereg list localhost:15000 --output json", "The same as JSON: { repositories }"]

@@ -3,14 +3,15 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { Credentials, ping, RegistryConfig } from "@effect-registry/core"
+import { Credentials, ping, RegistryConfig, RegistryError } from "@effect-registry/core"
 import { DockerConfig } from "@effect-registry/node"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { UsageError } from "./exit.js"
 import type { Page } from "./help.js"
-import { argument, type Global, global } from "./options.js"
+import { argument, forBlobs, type Global, global } from "./options.js"
 import { Output } from "./output.js"
 import { hostReferences, perform } from "./perform.js"
 import * as Prompt from "./prompt.js"
@@ -33,6 +34,7 @@ export const page: Page = {
   synopsis: "[HOST]",
   arguments: [["HOST", "HOST[:PORT] or a URL; without one the configured registry, else docker.io"]],
   options,
+  without: forBlobs,
   notes: [
     "They are kept where docker keeps them: in the credential helper that its config.json names, else in that file.",
     "Nothing is kept that the registry refuses. EREG_USERNAME and EREG_PASSWORD need no login."
@@ -61,7 +63,7 @@ export const command = Command.make(
         const place = yield* DockerConfig.store(host, credential, where)
         if (place._tag === "File") {
           yield* output.warn(
-            `the password is kept in ${place.path}, not encrypted; with a credential helper (credsStore) it is`
+            `the password lies in ${place.path} as plain text; a credential helper, named there by credsStore, would keep it safe`
           )
         }
         yield* output.note(`logged in to ${host} as ${credential.username}`)
@@ -161,9 +163,38 @@ const check = (named: string | undefined, host: string, credential: Credentials.
           return Option.some(credential)
         })
     }
-    yield* Effect.provideService(ping(named), Credentials.Credentials, service)
+    yield* ping(named).pipe(
+      Effect.provideService(Credentials.Credentials, service),
+      Effect.mapError((error) => (error._tag === "RegistryError" ? told(host, error, asked) : error))
+    )
     if (!asked) {
       const output = yield* Output
       yield* output.warn(`${host} asks nobody for credentials, so these are not checked`)
     }
   })
+
+/** A failed check as one of the login: the hint of a ping would be to log in. */
+const told = (host: string, error: RegistryError, asked: boolean): RegistryError | Refused => {
+  const operation = `log in to ${host}`
+  const isRefusal = asked && (error.reason === "Unauthorized" || error.reason === "Denied")
+  if (isRefusal && error.reason === "Unauthorized") {
+    return new Refused({ operation, status: error.status, codes: error.codes })
+  }
+  return new RegistryError({ ...error, operation, hint: isRefusal ? checkThem : error.hint })
+}
+
+const checkThem = "check them; many registries want a personal access token in the place of the password"
+
+/** The registry's error in the words of a login; in JSON it is the same. */
+class Refused extends Data.TaggedError("RegistryError")<{
+  readonly operation: string
+  readonly status: number | undefined
+  readonly codes: RegistryError["codes"]
+}> {
+  readonly reason = "Unauthorized"
+  readonly hint = checkThem
+  override get message(): string {
+    const said = this.codes.map(({ code, message }) => (message === "" ? code : `${code}: ${message}`)).join("; ")
+    return `${this.operation}: the registry refuses user name or password${said === "" ? "" : `: ${said}`}`
+  }
+}

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Page } from "./help.js"
 import { files } from "./login.js"
-import { argument, global } from "./options.js"
+import { argument, forRegistries, global } from "./options.js"
 import { Output } from "./output.js"
 import { hostReferences, perform } from "./perform.js"
 import { Stdio } from "./stdio.js"
@@ -21,9 +21,13 @@ export const page: Page = {
   synopsis: "[HOST]",
   arguments: [["HOST", "HOST[:PORT] or a URL; without one the configured registry, else docker.io"]],
   options,
-  notes: ["Nothing is sent to the registry: what it has handed out stays valid there until it ends."],
+  without: forRegistries,
+  notes: [
+    "They are removed from every file that commands read, and from the credential helper that it names.",
+    "Nothing is sent to the registry: what it has handed out stays valid there until it ends."
+  ],
   examples: [
-    ["ereg logout registry.example:5000", "From the credential helper or from config.json"],
+    ["ereg logout registry.example:5000", "From Docker's and Podman's files, and their credential helpers"],
     ["ereg logout ghcr.io --authfile auth.json", "From a file of yours"]
   ]
 }
@@ -38,15 +42,12 @@ export const command = Command.make(
         const output = yield* Output
         const { host } = yield* RegistryConfig.find(Option.getOrUndefined(named))
         const where = files(yield* Stdio, global)
-        const removed = yield* DockerConfig.erase(host, where)
-        yield* output.note(removed ? `logged out of ${host}` : `there were no credentials for ${host}`)
-        const left = yield* Effect.option(DockerConfig.service(where).find(host, Option.none()))
-        if (Option.isSome(Option.flatten(left))) {
-          yield* output.warn(
-            `credentials for ${host} remain in another of ${DockerConfig.paths(where).join(", ")}; --authfile names one`
-          )
-        }
-        yield* output.print([], { host, removed })
+        const from = yield* DockerConfig.erase(host, where)
+        const removed = from.length > 0
+        yield* output.note(
+          removed ? `logged out of ${host}: removed from ${from.join(", ")}` : `there were no credentials for ${host}`
+        )
+        yield* output.print([], { host, removed, files: from })
       })
     )
 )

@@ -29,6 +29,12 @@ export interface Global {
   readonly noCache: boolean
 }
 
+/** What means nothing to commands that move no blob, for their help. */
+export const forBlobs: ReadonlyArray<keyof Global> = ["platform", "concurrency", "mirror", "noResume", "noCache"]
+
+/** What means nothing to commands that call no registry, for their help. */
+export const forRegistries: ReadonlyArray<keyof Global> = [...forBlobs, "plainHttp", "insecureSkipTlsVerify", "certDir"]
+
 /** Where images of a host are read from first. */
 export interface Mirror {
   readonly host: string
@@ -88,7 +94,9 @@ export const global = {
   ),
   timeout: Options.text("timeout").pipe(
     Options.withPseudoName("TIME"),
-    Options.withDescription("Longest time for the whole operation: 90s, 5m, 1h30m (default: none; EREG_TIMEOUT)"),
+    Options.withDescription(
+      "Longest time for all of it: 90s, 5m, 1h30m; a number alone is seconds (default: none; EREG_TIMEOUT)"
+    ),
     Options.mapEffect((value) =>
       Option.match(duration(value), {
         onNone: () => Effect.fail(invalid(`--timeout: ${JSON.stringify(value)} is no time such as 90s, 5m or 1h30m`)),

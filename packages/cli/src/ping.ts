@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Page } from "./help.js"
-import { argument, global } from "./options.js"
+import { argument, forBlobs, global } from "./options.js"
 import { Output } from "./output.js"
 import { hostReferences, perform } from "./perform.js"
 
@@ -19,6 +19,7 @@ export const page: Page = {
   synopsis: "[HOST]",
   arguments: [["HOST", "HOST[:PORT] or a URL; without one the configured registry"]],
   options,
+  without: forBlobs,
   notes: ["Exit code 1 where nothing answers, something else does, or it wants credentials."],
   examples: [
     ["ereg ping localhost:15000", "Is it there?"],

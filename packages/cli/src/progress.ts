@@ -49,6 +49,12 @@ export const lines = (stdio: Pick<Stdio, "error">, options: Options, now: () => 
           note(`${short(event.digest)}  ${size(blob.bytes)} of ${size(blob.size)}`)
           return
         }
+        case "BlobResumed": {
+          const blob = moved.get(event.digest)
+          if (blob !== undefined) blob.bytes = event.bytes
+          note(`${short(event.digest)}  goes on at ${size(event.bytes)}`)
+          return
+        }
         case "BlobDone":
           note(doneLine(event, moved.get(event.digest)?.size, options.done ?? ""))
           moved.delete(event.digest)
@@ -107,10 +113,11 @@ const bars = (stdio: Stdio, done: string): Effect.Effect<Display, never, Scope.S
             moving.set(event.digest, { bar, size: event.size, bytes: 0 })
             return
           }
+          case "BlobResumed":
           case "BlobProgress": {
             const blob = moving.get(event.digest)
             if (blob === undefined) return
-            blob.bytes += event.bytes
+            blob.bytes = event.bytes + (event._tag === "BlobResumed" ? 0 : blob.bytes)
             blob.bar.update(Math.max(0, blob.bytes), payload(event.digest, blob.bytes, blob.size))
             return
           }

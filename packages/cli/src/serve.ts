@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Page } from "./help.js"
-import { global, integer } from "./options.js"
+import { forRegistries, global, integer } from "./options.js"
 import { Output } from "./output.js"
 import { perform } from "./perform.js"
 
@@ -29,6 +29,7 @@ export const page: Page = {
   synopsis: "",
   arguments: [],
   options,
+  without: [...forRegistries, "registry", "authfile"],
   notes: [
     "It listens on 127.0.0.1 only and asks nobody for credentials. Standard output gets its URL, once it answers.",
     "Without --root everything is gone when it ends."

@@ -5,7 +5,7 @@ import { listTags } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { withoutScheme } from "./address.js"
 import type { Page } from "./help.js"
-import { argument, global } from "./options.js"
+import { argument, forBlobs, global } from "./options.js"
 import { Output } from "./output.js"
 import { perform } from "./perform.js"
 
@@ -17,6 +17,7 @@ export const page: Page = {
   synopsis: "REPOSITORY",
   arguments: [["REPOSITORY", "[HOST[:PORT]/]REPOSITORY"]],
   options,
+  without: forBlobs,
   examples: [
     ["ereg tags localhost:15000/team/app", "Every tag, one a line"],
     ["ereg tags team/app --registry http://localhost:15000 --output json", "As JSON: { repository, tags }"]

@@ -55,6 +55,17 @@ describe("exit", () => {
         hint: "add --log-level debug to see more"
       })
     })
+    it("points at the registry's words only where there are some", () => {
+      const rejected = { reason: "Rejected", operation: "push", method: "PUT", url: "" } as const
+      const hintOf = (codes: RegistryError["codes"]) =>
+        Exit.describe(new RegistryError({ ...rejected, codes }), "push").hint
+      expect(hintOf([{ code: "X", message: "" }])).toBe("the registry's own words are in the line above")
+      expect(hintOf([])).toBe("the registry gives no reason that helps: its own log may")
+    })
+    it("calls wrong usage so", () => {
+      const error = new Exit.UsageError({ what: "ereg push", why: "no", hint: "yes" })
+      expect(Exit.describe(error, "push")).toMatchObject({ tag: "UsageError", reason: "Usage" })
+    })
     it("escapes what a registry wrote", () => {
       const hostile = new RegistryError({
         reason: "Rejected",

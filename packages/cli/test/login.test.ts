@@ -119,7 +119,9 @@ describe("ereg login", () => {
         const done = yield* login(host)
         expect(done).toMatchObject({ code: 0, stdout: "" })
         expect(done.stderr).toContain(`logged in to ${host} as bob\n`)
-        expect(done.stderr).toContain(`warning: the password is kept in ${config}, not encrypted`)
+        expect(done.stderr).toContain(
+          `warning: the password lies in ${config} as plain text; a credential helper, named there by credsStore, would keep it safe\n`
+        )
         expect(seen[0]).toBe("GET /v2/ -")
         expect(seen.at(-1)).toBe(`GET /v2/ ${kind}`)
         expect(read()).toEqual({ auths: { [host]: { auth } } })
@@ -128,7 +130,7 @@ describe("ereg login", () => {
         expect(yield* run(["tags", `${host}/app`])).toMatchObject({ code: 0, stdout: "1.0\n" })
 
         const out = yield* run(["logout", host])
-        expect(out).toMatchObject({ code: 0, stdout: "", stderr: `logged out of ${host}\n` })
+        expect(out).toMatchObject({ code: 0, stdout: "", stderr: `logged out of ${host}: removed from ${config}\n` })
         expect(read()).toEqual({ auths: {} })
         const again = yield* run(["logout", host])
         expect(again).toMatchObject({ code: 0, stdout: "", stderr: `there were no credentials for ${host}\n` })
@@ -145,8 +147,13 @@ describe("ereg login", () => {
           const words = ["login", host, "--username", "bob", "--password-stdin", ...more]
           const failed = yield* run(words, piped(`${secret}!`))
           expect(failed.code).toBe(1)
-          if (more.includes("json")) expect(errorOf(failed.stdout)).toMatchObject({ reason: "Unauthorized" })
-          else expect(failed.stderr).toContain("the registry wants credentials")
+          if (more.includes("json")) {
+            expect(errorOf(failed.stdout)).toMatchObject({ tag: "RegistryError", reason: "Unauthorized", status: 401 })
+          } else {
+            expect(failed.stderr).toMatch(
+              /error: log in to 127\..*\n {2}why: the registry refuses user name or password.*\n {2}try: check them; .*token/
+            )
+          }
         }
         expect(existsSync(config)).toBe(false)
       })
@@ -160,13 +167,13 @@ describe("ereg login", () => {
       const done = yield* login(`http://${host}/`, "--output", "json")
       expect(JSON.parse(done.stdout)).toEqual({ host, username: "bob", helper: null, file: config })
       const out = yield* run(["logout", `http://${host}`, "--output", "json"])
-      expect(JSON.parse(out.stdout)).toEqual({ host, removed: true })
+      expect(JSON.parse(out.stdout)).toEqual({ host, removed: true, files: [config] })
     })
   )
   it.scopedLive("keeps the secret in the helper that config.json names, without a warning", () =>
     Effect.gen(function* () {
       const { host } = yield* guarded("Basic")
-      const { HOME, login, piped, read, run, write } = yield* session
+      const { config, HOME, login, piped, read, run, write } = yield* session
       write({ credsStore: "fake" })
       const { kept, PATH } = helper(HOME)
       const words = ["login", host, "--username", "bob", "--password-stdin", "--output", "json"]
@@ -176,7 +183,7 @@ describe("ereg login", () => {
       expect(kept()).toEqual({ [host]: { Username: "bob", Secret: secret } })
       expect(read()).toEqual({ credsStore: "fake" })
       expect((yield* run(["tags", `${host}/app`], { environment: { PATH } })).stdout).toBe("1.0\n")
-      expect((yield* run(["logout", host], { environment: { PATH } })).stderr).toBe(`logged out of ${host}\n`)
+      expect((yield* run(["logout", host], { environment: { PATH } })).stderr).toContain(`removed from ${config}\n`)
       expect(kept()).toEqual({})
 
       // The helper is not on PATH here.
@@ -218,19 +225,31 @@ describe("ereg login", () => {
       expect((yield* run(["tags", `${host}/app`, "--authfile", file])).code).toBe(0)
       const environment = { REGISTRY_AUTH_FILE: file }
       expect((yield* run(["tags", `${host}/app`], { environment })).code).toBe(0)
-      expect((yield* run(["logout", host], { environment })).stderr).toBe(`logged out of ${host}\n`)
+      expect((yield* run(["logout", host], { environment })).stderr).toBe(
+        `logged out of ${host}: removed from ${file}\n`
+      )
     })
   )
-  it.scopedLive("says that credentials remain in another file after a logout", () =>
+  it.scopedLive("removes them from every file that has some, and with --authfile from that alone", () =>
     Effect.gen(function* () {
       const { host } = yield* guarded("Basic")
-      const { HOME, login, run } = yield* session
+      const { config, HOME, login, run } = yield* session
       const podman = join(HOME, ".config/containers/auth.json")
-      yield* login(host, "--authfile", podman)
+      const both = Effect.zip(login(host), login(host, "--authfile", podman))
+      yield* both
+      const one = yield* run(["logout", host, "--authfile", podman, "--output", "json"])
+      expect(JSON.parse(one.stdout).files).toEqual([podman])
+      yield* both
       const out = yield* run(["logout", host])
-      expect(out.stderr).toContain(`there were no credentials for ${host}\n`)
-      expect(out.stderr).toContain(`warning: credentials for ${host} remain`)
-      expect(out.stderr).toContain(podman)
+      expect(out.stderr).toBe(`logged out of ${host}: removed from ${config}, ${podman}\n`)
+      const nothing = yield* run(["logout", host, "--authfile", join(HOME, "none"), "--output", "json"])
+      expect(JSON.parse(nothing.stdout)).toEqual({ host, removed: false, files: [] })
+    })
+  )
+  it.scopedLive("names itself where the registry is not there", () =>
+    Effect.gen(function* () {
+      const { login } = yield* session
+      expect((yield* login("127.0.0.1:1")).stderr).toContain("error: log in to 127.0.0.1:1\n  why: cannot reach")
     })
   )
   it.scopedLive("warns where the registry asks nobody", () =>
@@ -350,7 +369,7 @@ describe("ereg login", () => {
         const { host } = yield* guarded("Basic")
         const { run, write } = yield* session
         write({ auths: { "https://index.docker.io/v1/": { auth } } })
-        expect((yield* run(["logout"])).stderr).toBe("logged out of docker.io\n")
+        expect((yield* run(["logout"])).stderr).toContain("logged out of docker.io: ")
         expect((yield* run(["logout", "index.docker.io"])).stderr).toBe("there were no credentials for docker.io\n")
         expect((yield* run(["logout", "--registry", `http://${host}`])).stderr).toContain(host)
       })

@@ -45,6 +45,9 @@ layer(registry, { excludeTestServices: true })("the network options", (it) => {
         expect(errorOf(refused.stdout).reason).toBe("Tls")
         const other = yield* ereg([...words, "--insecure-skip-tls-verify=b.example"])
         expect(errorOf(other.stdout).reason).toBe("Tls")
+        const plain = yield* ereg(["tags", `${host}/app`, "--insecure-skip-tls-verify", "--plain-http"])
+        expect(plain.code).toBe(1)
+        expect(yield* output(["tags", `${host}/app`, "--insecure-skip-tls-verify"])).toBe("nobody\nnone\n")
         for (const option of ["--insecure-skip-tls-verify", `--insecure-skip-tls-verify=${host}`]) {
           expect(JSON.parse(yield* output([...words, option])).tags).toEqual(["nobody", "none"])
         }

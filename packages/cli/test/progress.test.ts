@@ -45,6 +45,16 @@ describe("progress", () => {
       for (now = 1000; now <= 21_000; now += 1000) display.emit({ _tag: "BlobProgress", digest, bytes: 100 })
       expect(stderr()).toBe(`${short}  1.0 kB of 5.0 kB\n${short}  2.0 kB of 5.0 kB\n`)
     })
+    it("says where a blob goes on", () => {
+      const { stderr, stdio } = memoryStdio()
+      let now = 0
+      const display = Progress.lines(stdio, { quiet: false, done: "pulled" }, () => now)
+      display.emit({ _tag: "BlobStarted", digest, size: 5000 })
+      display.emit({ _tag: "BlobResumed", digest, bytes: 3000 })
+      now = 20_000
+      display.emit({ _tag: "BlobProgress", digest, bytes: 1000 })
+      expect(stderr()).toBe(`${short}  goes on at 3.0 kB\n${short}  4.0 kB of 5.0 kB\n`)
+    })
     it("writes warnings alone with --quiet", () => {
       const { stderr, stdio } = memoryStdio()
       play(Progress.lines(stdio, { quiet: true, done: "pushed" }), true)
@@ -60,9 +70,13 @@ describe("progress", () => {
           Effect.gen(function* () {
             const display = yield* Progress.make(stdio, { quiet: false, done: "pushed" })
             play(display)
+            display.emit({ _tag: "BlobStarted", digest: other, size: 4000 })
+            display.emit({ _tag: "BlobResumed", digest: other, bytes: 3000 })
             yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 250)))
             expect(stderr()).toContain(`${short} ############............  50% | 1.0 kB of 2.0 kB`)
+            expect(stderr()).toContain(`${Digest.short(other)} ##################......  75% | 3.0 kB of 4.0 kB`)
             display.emit({ _tag: "BlobDone", digest, outcome: "Sent" })
+            display.emit({ _tag: "BlobDone", digest: other, outcome: "Sent" })
             display.line("a line")
           })
         )

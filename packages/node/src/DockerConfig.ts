@@ -1,6 +1,7 @@
 /**
  * Credentials where Docker and Podman keep them: config.json, auth.json, and the credential helpers that those name.
- * A file that is missing is no error; one that cannot be read or understood is, and its contents are never repeated.
+ * A file that is missing is no error unless an option names it; one that cannot be read or understood is, and its
+ * contents are never repeated.
  */
 import { join } from "node:path"
 import { type Credentials, ValidationError } from "@effect-registry/core"
@@ -12,7 +13,7 @@ import * as ConfigFile from "./DockerConfig/ConfigFile.js"
 import * as Entry from "./DockerConfig/Entry.js"
 
 export interface Options {
-  /** The one file to use. Default: REGISTRY_AUTH_FILE, else the files of `paths`. */
+  /** The one file to use; to read from it, it has to be there. Default: REGISTRY_AUTH_FILE, else the files of `paths`. */
   readonly authFile?: string | undefined
   /** Names the folders, and goes to credential helpers. Default: the environment of this process. */
   readonly environment?: CredentialHelper.Environment | undefined
@@ -46,14 +47,16 @@ export const paths = ({ authFile, environment = process.env }: Options = {}): Re
 
 /**
  * The credentials of these files. Nothing is read before the first `find`, and everything anew at each: of the first file
- * that has any, `credHelpers` come before `credsStore` before `auths`, and the longest `host/namespace` decides.
+ * that has any, `credHelpers` come before `credsStore` before `auths`, and the longest `host/namespace` decides. Fails
+ * where `authFile` names a file that is not there.
  * @since 0.1.0
  */
 export const service = (options: Options = {}): Credentials.Service => ({
   find: (host, repository) =>
     Effect.gen(function* () {
+      const mustExist = options.authFile !== undefined && options.authFile !== ""
       for (const path of paths(options)) {
-        const found = yield* findIn(yield* ConfigFile.read(path), host, repository, options)
+        const found = yield* findIn(yield* ConfigFile.read(path, { mustExist }), host, repository, options)
         if (Option.isSome(found)) return found
       }
       return Option.none()
@@ -93,27 +96,16 @@ export const store = (
   })
 
 /**
- * Forgets the credential of a host, in the helper and in `auths`; whether there was one. Fails with a ValidationError,
- * reason `InvalidCredentials`.
+ * Forgets the credential of a host: in each of the files of `paths`, and in the helper that is configured there. Comes
+ * back with the files that had one. All are read before any is changed. Fails with a ValidationError, reason
+ * `InvalidCredentials`.
  * @since 0.1.0
  */
-export const erase = (host: string, options: Options = {}): Effect.Effect<boolean, ValidationError> =>
+export const erase = (host: string, options: Options = {}): Effect.Effect<ReadonlyArray<string>, ValidationError> =>
   Effect.gen(function* () {
-    const file = yield* writable(options)
-    const helper = helperFor(file.config, host, Option.none())
-    // Asked first: most helpers erase nothing without saying so.
-    const kept =
-      helper === undefined ? Option.none() : yield* CredentialHelper.get(helper.name, helper.serverUrl, options)
-    if (helper !== undefined && Option.isSome(kept)) {
-      yield* CredentialHelper.erase(helper.name, helper.serverUrl, options)
-    }
-    const stood = hasSecret(file.config, host)
-    if (Object.keys(file.config.auths ?? {}).some((key) => Entry.normalize(key) === host)) {
-      yield* writeAuths(file, (auths) =>
-        Object.fromEntries(Object.entries(auths).filter(([key]) => Entry.normalize(key) !== host))
-      )
-    }
-    return Option.isSome(kept) || stood
+    const files = yield* Effect.forEach(new Set(paths(options)), (path) => ConfigFile.read(path))
+    const had = yield* Effect.filter(files, (file) => eraseIn(file, host, options))
+    return had.map(({ path }) => path)
   })
 
 // internal
@@ -155,6 +147,29 @@ const findIn = (
       onLeft: (message) => Effect.fail(ConfigFile.invalid(path, [{ path: `auths[${JSON.stringify(key)}]`, message }])),
       onRight: Effect.succeedSome
     })
+  })
+
+/** Whether there was one. */
+const eraseIn = (
+  file: ConfigFile.ConfigFile,
+  host: string,
+  options: Options
+): Effect.Effect<boolean, ValidationError> =>
+  Effect.gen(function* () {
+    const helper = helperFor(file.config, host, Option.none())
+    // Asked first: most helpers erase nothing without saying so.
+    const kept =
+      helper === undefined ? Option.none() : yield* CredentialHelper.get(helper.name, helper.serverUrl, options)
+    if (helper !== undefined && Option.isSome(kept)) {
+      yield* CredentialHelper.erase(helper.name, helper.serverUrl, options)
+    }
+    const stood = hasSecret(file.config, host)
+    if (Object.keys(file.config.auths ?? {}).some((key) => Entry.normalize(key) === host)) {
+      yield* writeAuths(file, (auths) =>
+        Object.fromEntries(Object.entries(auths).filter(([key]) => Entry.normalize(key) !== host))
+      )
+    }
+    return Option.isSome(kept) || stood
   })
 
 const writable = (options: Options): Effect.Effect<ConfigFile.ConfigFile, ValidationError> => {

@@ -2,13 +2,14 @@
  * The certificates of each host, by option and from Docker's folders: `certs.d/HOST[:PORT]/` with authorities (`*.crt`)
  * and client certificates (`NAME.cert` with `NAME.key`). https://docs.docker.com/engine/security/certificates/
  */
-import { X509Certificate } from "node:crypto"
+import { createPrivateKey, X509Certificate } from "node:crypto"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { homedir } from "node:os"
 import { isAbsolute, join } from "node:path"
 import * as NodeTls from "node:tls"
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 
 /** Of one host and port; certificates and keys are PEM. */
@@ -38,6 +39,8 @@ export class CertificateError extends Data.TaggedError("CertificateError")<{
   /** The file, folder or option. */
   readonly source: string
   readonly problem: string
+  /** What to try, where it helps. */
+  readonly hint?: string | undefined
 }> {
   /** As Node's errors have one. */
   readonly code = "ERR_TLS_CERT_FILE"
@@ -47,7 +50,10 @@ export class CertificateError extends Data.TaggedError("CertificateError")<{
 }
 
 export interface Tls {
-  /** Whether certificates are configured for the host, by folder or option: it speaks TLS then, on loopback too. */
+  /**
+   * Whether certificates are configured for the host, by folder or option, or it is named as one whose certificate is
+   * not verified: it speaks TLS then, on loopback too.
+   */
   readonly hasFolder: (host: string) => boolean
   /**
    * What to connect to `host[:port]` with. `omit` leaves out the client certificates of `certDir`: they are for the
@@ -108,7 +114,12 @@ export const make = (options: Options = {}): Tls => {
   return {
     hasFolder: (host) => {
       const settings = settingsOf(host)
-      return settings?.ca !== undefined || settings?.cert !== undefined || folderOf(host) !== undefined
+      return (
+        settings?.ca !== undefined ||
+        settings?.cert !== undefined ||
+        (options.skipVerify !== true && skipsVerify(host)) ||
+        folderOf(host) !== undefined
+      )
     },
     agentOptions: (host, credentials = "include") =>
       Either.map(context(host, credentials), (made) =>
@@ -170,7 +181,7 @@ const isFolder = (path: string): boolean => {
 
 const readFolder = (folder: string): Either.Either<Material, CertificateError> =>
   Either.gen(function* () {
-    const names = yield* attempt(folder, () => readdirSync(folder).sort())
+    const names = yield* readSystem(folder, "folder", () => readdirSync(folder).sort())
     const files = new Set(names)
     const authorities: Array<string> = []
     const pairs: Array<Pair> = []
@@ -178,20 +189,17 @@ const readFolder = (folder: string): Either.Either<Material, CertificateError> =
       const path = join(folder, name)
       const stem = name.replace(/\.[^.]*$/, "")
       if (name.endsWith(".crt")) {
-        authorities.push(yield* certificates(path, yield* attempt(path, () => readFileSync(path, "utf8"))))
+        authorities.push(yield* certificates(path, yield* readText(path)))
       } else if (name.endsWith(".cert")) {
         if (!files.has(`${stem}.key`)) {
-          const problem = `the key ${stem}.key is missing (the certificate of an authority would be named *.crt)`
-          return yield* Either.left(new CertificateError({ source: path, problem }))
+          return yield* fail(path, `the key ${stem}.key is missing`, naming)
         }
         const keyPath = join(folder, `${stem}.key`)
-        const cert = yield* certificates(path, yield* attempt(path, () => readFileSync(path, "utf8")))
-        const key = yield* attempt(keyPath, () => readFileSync(keyPath, "utf8"))
+        const cert = yield* certificates(path, yield* readText(path))
+        const key = yield* privateKey(keyPath, yield* readText(keyPath))
         pairs.push({ source: `${path} with ${stem}.key`, cert, key })
       } else if (name.endsWith(".key") && !files.has(`${stem}.cert`)) {
-        return yield* Either.left(
-          new CertificateError({ source: path, problem: `the certificate ${stem}.cert is missing` })
-        )
+        return yield* fail(path, `the certificate ${stem}.cert is missing`, naming)
       }
     }
     return { authorities, pairs }
@@ -203,13 +211,12 @@ const readSettings = (host: string, { ca, cert, key }: HostSettings): Either.Eit
     const authorities = ca === undefined ? [] : [yield* certificates(`${source}, ca`, ca)]
     if (cert === undefined && key === undefined) return { authorities, pairs: [] }
     if (cert === undefined || key === undefined) {
-      const problem = cert === undefined ? "key without cert" : "cert without key"
-      return yield* Either.left(new CertificateError({ source, problem }))
+      return yield* fail(source, cert === undefined ? "key without cert" : "cert without key")
     }
     const pair = {
       source: `${source}, cert with key`,
       cert: yield* certificates(`${source}, cert`, cert),
-      key: typeof key === "string" ? key : Redacted.value(key)
+      key: yield* privateKey(`${source}, key`, typeof key === "string" ? key : Redacted.value(key))
     }
     return { authorities, pairs: [pair] }
   })
@@ -222,7 +229,10 @@ const connectionOptions = (
   Either.gen(function* () {
     // One by one first, so that the error names the pair.
     for (const { cert, key, source } of pairs) {
-      yield* attempt(source, () => NodeTls.createSecureContext({ cert, key }))
+      yield* Either.try({
+        try: () => NodeTls.createSecureContext({ cert, key }),
+        catch: (cause) => unusablePair(source, cause)
+      })
     }
     if (authorities.length === 0 && pairs.length === 0) return {}
     const cert = pairs.map((pair) => pair.cert)
@@ -242,26 +252,72 @@ const usualAuthorities = (environment: Readonly<Record<string, string | undefine
   const extra = environment.NODE_EXTRA_CA_CERTS
   if (extra === undefined || extra === "") return NodeTls.rootCertificates
   // Node goes on without a file that it cannot read, after a warning of its own.
-  const more = Either.getOrElse(
-    attempt(extra, () => [readFileSync(extra, "utf8")]),
-    () => []
-  )
-  return [...NodeTls.rootCertificates, ...more]
+  return [...NodeTls.rootCertificates, ...Option.toArray(Either.getRight(readText(extra)))]
 }
 
 /** The text, if it has a certificate and all that it has are sound: OpenSSL would pass over anything else in silence. */
 const certificates = (source: string, pem: string): Either.Either<string, CertificateError> => {
   const blocks = pem.match(/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END [A-Z0-9 ]+-----/g) ?? []
-  if (blocks.length === 0) return Either.left(new CertificateError({ source, problem: "it holds no PEM certificate" }))
-  return attempt(source, () => {
-    for (const block of blocks) new X509Certificate(block)
-    return pem
+  const error = new CertificateError({ source, problem: "is no PEM certificate", hint: naming })
+  if (blocks.length === 0) return Either.left(error)
+  return Either.try({
+    try: () => {
+      for (const block of blocks) new X509Certificate(block)
+      return pem
+    },
+    // OpenSSL's words are about its own insides.
+    catch: () => error
   })
 }
 
-const attempt = <A>(source: string, run: () => A): Either.Either<A, CertificateError> =>
+/** The text, if it is a key without a passphrase. */
+const privateKey = (source: string, pem: string): Either.Either<string, CertificateError> =>
   Either.try({
-    try: run,
+    try: () => {
+      createPrivateKey(pem)
+      return pem
+    },
     catch: (cause) =>
-      new CertificateError({ source, problem: cause instanceof Error ? cause.message : "it cannot be used" })
+      codeOf(cause) === "ERR_MISSING_PASSPHRASE"
+        ? new CertificateError({
+            source,
+            problem: "is a private key with a passphrase",
+            hint: "take the passphrase off"
+          })
+        : new CertificateError({ source, problem: "is no private key", hint: naming })
   })
+
+const unusablePair = (source: string, cause: unknown): CertificateError => {
+  if (codeOf(cause) === "ERR_OSSL_X509_KEY_VALUES_MISMATCH") {
+    return new CertificateError({ source, problem: "the key is not that of the certificate" })
+  }
+  return new CertificateError({ source, problem: cause instanceof Error ? cause.message : "cannot be used" })
+}
+
+const naming = "of the PEM files in the folder, *.crt are authorities, NAME.cert with NAME.key client certificates"
+
+const fail = (source: string, problem: string, hint?: string): Either.Either<never, CertificateError> =>
+  Either.left(new CertificateError({ source, problem, hint }))
+
+const readText = (path: string): Either.Either<string, CertificateError> =>
+  readSystem(path, "file", () => readFileSync(path, "utf8"))
+
+const readSystem = <A>(path: string, kind: "file" | "folder", read: () => A): Either.Either<A, CertificateError> =>
+  Either.try({
+    try: read,
+    catch: (cause) => {
+      const code = codeOf(cause)
+      const known = code === "ENOENT" ? `no such ${kind}` : systemWords[code ?? ""]
+      return new CertificateError({ source: path, problem: known ?? `cannot be read (${code ?? "unknown error"})` })
+    }
+  })
+
+const systemWords: Readonly<Record<string, string>> = {
+  ENOTDIR: "is no folder",
+  EISDIR: "is a folder, not a file",
+  EACCES: "permission denied",
+  EPERM: "permission denied"
+}
+
+const codeOf = (cause: unknown): string | undefined =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined

@@ -172,7 +172,11 @@ describe("DockerConfig", () => {
         at.write(" \n")
         expect(yield* service.find(host, Option.none())).toEqual(Option.none())
         const missing = DockerConfig.service({ ...at, authFile: join(at.folder, "config/none.json") })
-        expect(yield* missing.find(host, Option.none())).toEqual(Option.none())
+        const error = yield* Effect.flip(missing.find(host, Option.none()))
+        expect(error.message).toBe(`${join(at.folder, "config/none.json")}: there is no such file`)
+        const variable = { ...at.environment, REGISTRY_AUTH_FILE: join(at.folder, "none.json") }
+        const none = DockerConfig.service({ environment: variable })
+        expect(yield* none.find(host, Option.none())).toEqual(Option.none())
       })
     )
 
@@ -301,6 +305,22 @@ describe("DockerConfig", () => {
         }
       })
     )
+    it.scopedLive("says why it cannot be written, and which folder cannot be made", () =>
+      Effect.gen(function* () {
+        const at = yield* home
+        at.write("", join(at.folder, "file"))
+        for (const [folder, why] of [
+          [join(at.folder, "file/a"), "a part of the path is no directory"],
+          // Nobody can make a folder there, not even root.
+          ["/proc/none/a", "the folder /proc/none cannot be made: "]
+        ] as const) {
+          const environment = { ...at.environment, DOCKER_CONFIG: folder }
+          const error = yield* Effect.flip(DockerConfig.store(host, bob, { environment }))
+          expect(error.message).toContain(`${folder}/config.json: cannot be written: ${why}`)
+          expect(error.hint).toContain("DOCKER_CONFIG")
+        }
+      })
+    )
     it.scopedLive("refuses a user name that the file cannot hold, and a missing home", () =>
       Effect.gen(function* () {
         const at = yield* home
@@ -321,10 +341,10 @@ describe("DockerConfig", () => {
           a: 1,
           auths: { [host]: entry, [`https://${host}/v1/`]: entry, [`${host}/team`]: entry, "b.example": entry }
         })
-        expect(yield* DockerConfig.erase(host, at)).toBe(true)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([at.config])
         expect(at.read()).toEqual({ a: 1, auths: { [`${host}/team`]: entry, "b.example": entry } })
         expect(mode(at.config)).toBe(0o600)
-        expect(yield* DockerConfig.erase(host, at)).toBe(false)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([])
       })
     )
     it.scopedLive("erases from the helper, and says where there was nothing", () =>
@@ -332,16 +352,30 @@ describe("DockerConfig", () => {
         const at = yield* home
         const helper = keeping(at, "keys")
         at.write({ credsStore: "keys" })
-        expect(yield* DockerConfig.erase(host, at)).toBe(false)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([])
         yield* DockerConfig.store(host, bob, at)
-        expect(yield* DockerConfig.erase(host, at)).toBe(true)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([at.config])
         expect(helper.kept()).toEqual({})
+      })
+    )
+    it.scopedLive("goes through all files, and touches none where one is broken", () =>
+      Effect.gen(function* () {
+        const at = yield* home
+        const podman = join(at.folder, ".config/containers/auth.json")
+        const document = { auths: { [host]: { auth: auth("bob", "x") } } }
+        at.write(document)
+        at.write("{ broken", podman)
+        expect((yield* Effect.flip(DockerConfig.erase(host, at))).subject).toBe(podman)
+        expect(at.read()).toEqual(document)
+        at.write(document, podman)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([at.config, podman])
+        expect([at.read(), at.read(podman)]).toEqual([{ auths: {} }, { auths: {} }])
       })
     )
     it.scopedLive("makes no file", () =>
       Effect.gen(function* () {
         const at = yield* home
-        expect(yield* DockerConfig.erase(host, at)).toBe(false)
+        expect(yield* DockerConfig.erase(host, at)).toEqual([])
         expect(existsSync(join(at.folder, ".docker"))).toBe(false)
       })
     )

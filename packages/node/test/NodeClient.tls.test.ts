@@ -94,7 +94,7 @@ describe("NodeClient over TLS", () => {
         Fs.writeFileSync(join(folder, "zz.crt"), "not PEM")
         const error = yield* failedPing(yield* clientOf(home), url)
         expect(error.reason).toBe("Tls")
-        expect(error.message).toContain(`${join(folder, "zz.crt")}: it holds no PEM certificate`)
+        expect(error.message).toContain(`${join(folder, "zz.crt")}: is no PEM certificate`)
         expect(sockets.size).toBe(0)
       })
     )

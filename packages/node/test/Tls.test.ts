@@ -70,7 +70,10 @@ describe("Tls", () => {
         const { ca, environment, home } = yield* setting
         expect(Tls.make({ environment, certDir: home }).hasFolder(host)).toBe(true)
         const tls = Tls.make({ environment, hosts: { [host]: { ca }, "two.example": { skipVerify: true } } })
-        expect([host, "two.example", "three.example"].map(tls.hasFolder)).toEqual([true, false, false])
+        expect([host, "two.example", "three.example"].map(tls.hasFolder)).toEqual([true, true, false])
+        const named = Tls.make({ environment, skipVerify: [host] })
+        expect([host, "two.example"].map(named.hasFolder)).toEqual([true, false])
+        expect(Tls.make({ environment, skipVerify: true }).hasFolder(host)).toBe(false)
       })
     )
   })
@@ -148,16 +151,16 @@ describe("Tls", () => {
     describe("fails on", () => {
       const key = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
       it.scoped.each<readonly [string, Record<string, string>, string, RegExp]>([
-        ["an authority without PEM", { "ca.crt": "nothing" }, "ca.crt", /^it holds no PEM certificate$/],
+        ["an authority without PEM", { "ca.crt": "nothing" }, "ca.crt", /^is no PEM certificate$/],
         [
           "an authority of broken PEM",
           { "ca.crt": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" },
           "ca.crt",
-          /./
+          /^is no PEM certificate$/
         ],
-        ["a certificate without its key", { "a.cert": "" }, "a.cert", /^the key a\.key is missing .*\*\.crt/],
+        ["a certificate without its key", { "a.cert": "" }, "a.cert", /^the key a\.key is missing$/],
         ["a key without its certificate", { "a.key": key }, "a.key", /^the certificate a\.cert is missing$/],
-        ["a client certificate without PEM", { "a.cert": "x", "a.key": key }, "a.cert", /^it holds no PEM certificate$/]
+        ["a client certificate without PEM", { "a.cert": "x", "a.key": key }, "a.cert", /^is no PEM certificate$/]
       ])("%s", ([, files, name, problem]) =>
         Effect.gen(function* () {
           const { docker, environment } = yield* setting
@@ -165,6 +168,7 @@ describe("Tls", () => {
           const error = failure(Tls.make({ environment }))
           expect(error.source).toBe(join(docker, host, name))
           expect(error.problem).toMatch(problem)
+          expect(error.hint).toContain("*.crt are authorities")
           expect(error.code).toBe("ERR_TLS_CERT_FILE")
           expect(error.message).not.toContain("secret")
         })
@@ -176,7 +180,9 @@ describe("Tls", () => {
           write(join(docker, host, "a.cert"), client.cert)
           write(join(docker, host, "a.key"), server.key)
           const tls = Tls.make({ environment })
-          expect(failure(tls).message).toMatch(/a\.cert with a\.key: .*mismatch/)
+          expect(failure(tls).message).toMatch(/a\.cert with a\.key: the key is not that of the certificate$/)
+          write(join(docker, host, "a.key"), key)
+          expect(failure(tls).message).toBe(`${join(docker, host, "a.key")}: is no private key`)
           write(join(docker, host, "a.key"), client.key)
           expect(options(tls).cert).toEqual([client.cert])
         })
@@ -186,8 +192,10 @@ describe("Tls", () => {
         Effect.gen(function* () {
           const { docker, environment, home } = yield* setting
           Fs.mkdirSync(join(docker, host, "ca.crt"), { recursive: true })
-          expect(failure(Tls.make({ environment })).message).toMatch(/ca\.crt: EISDIR/)
-          expect(failure(Tls.make({ environment, certDir: join(home, "none") })).message).toMatch(/none: ENOENT/)
+          expect(failure(Tls.make({ environment })).message).toMatch(/ca\.crt: is a folder, not a file$/)
+          expect(failure(Tls.make({ environment, certDir: join(home, "none") })).message).toMatch(
+            /none: no such folder$/
+          )
         })
       )
 
@@ -198,7 +206,7 @@ describe("Tls", () => {
             failure(Tls.make({ environment, hosts: { [host]: settings } })).message
           expect(messageOf({ cert: client.cert })).toBe(`the TLS settings of ${host}: cert without key`)
           expect(messageOf({ key: client.key })).toBe(`the TLS settings of ${host}: key without cert`)
-          expect(messageOf({ ca: "x" })).toBe(`the TLS settings of ${host}, ca: it holds no PEM certificate`)
+          expect(messageOf({ ca: "x" })).toBe(`the TLS settings of ${host}, ca: is no PEM certificate`)
           expect(messageOf({ cert: client.cert, key: Redacted.make("hunter2") })).not.toContain("hunter2")
         })
       )

@@ -116,13 +116,13 @@ layer(environment, { excludeTestServices: true, timeout: 60_000 })("a push under
           if (operation === guarded) assert.match(requests, /^(GET|POST) \/token/m)
           if (operation === chunks) assert.match(requests, /^PATCH /m)
         }),
-      120_000
+      300_000
     )
     if (operation !== archive && operation !== guarded) continue
     it.effect(
       `fails in time and leaves nothing half done, where nothing works from any one request of ${name} on`,
       () => Effect.flatMap(Setup, (place) => Faults.fails(operation(place))),
-      120_000
+      300_000
     )
   }
 })

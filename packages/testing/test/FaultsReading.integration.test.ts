@@ -103,13 +103,13 @@ layer(environment, { excludeTestServices: true, timeout: 60_000 })("reading unde
           const requests = yield* Faults.completes(operation(yield* Setup))
           if (operation === redirected) assert.lengthOf(requests, 2 + 2 * 4)
         }),
-      120_000
+      300_000
     )
     if (operation !== archive && operation !== layout && operation !== across) continue
     it.effect(
       `fails in time and leaves nothing half done, where nothing works from any one request of ${name} on`,
       () => Effect.flatMap(Setup, (place) => Faults.fails(operation(place))),
-      120_000
+      300_000
     )
   }
 })

@@ -189,7 +189,7 @@ const pushInProcess = (server: Server, name: string) =>
     economical(proxy.bytes().up, layout.size)
   })
 
-const time = 120_000
+const time = 300_000
 
 layer(setup, { excludeTestServices: true, timeout: 60_000 })("an interrupted transfer", (it) => {
   const docker = Tools.needing(it.scoped, "docker-registry")

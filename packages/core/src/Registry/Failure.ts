@@ -53,7 +53,8 @@ export const fromClient = (subject: Subject, error: HttpClientError.HttpClientEr
   const code = causes.find(({ code }) => code !== undefined)?.code ?? ""
   const text = causes.map(({ message }) => message).join(" ")
   const { hint, reason } = classify(code, text, error._tag === "ResponseError", new URL(subject.url).host)
-  return make(subject, reason, { status, detail: detailOf(code, causes, error), hint, cause })
+  const own = causes.find((link) => link.hint !== undefined)?.hint
+  return make(subject, reason, { status, detail: detailOf(code, causes, error), hint: own ?? hint, cause })
 }
 
 /** The error of an answer with a status that was not asked for. `body` is its text, cut at a bound. */
@@ -206,7 +207,7 @@ const classify = (
     const places = `NAME.cert and NAME.key in certs.d/${host}, or in --cert-dir`
     return { reason: "Tls", hint: `the registry may want a client certificate that it trusts: ${places}` }
   }
-  if (code === "ERR_TLS_CERT_FILE") return { reason: "Tls", hint: "mend that file, or take it away" }
+  if (code === "ERR_TLS_CERT_FILE") return { reason: "Tls", hint: "mend what is named there, or leave it out" }
   if (certificate.test(code) || (code === "EPROTO" && /ssl|tls/i.test(text))) return { reason: "Tls" }
   if (code.startsWith("HPE_") && code !== "HPE_INVALID_EOF_STATE" && !answered) {
     return { reason: "NotARegistry", hint: `what answers at ${host} does not speak HTTP` }
@@ -217,15 +218,18 @@ const classify = (
 interface Link {
   readonly code: string | undefined
   readonly message: string
+  /** What its maker knows of a way out. */
+  readonly hint: string | undefined
 }
 
 /** The error and what caused it, outermost first; a chain may be circular. */
 const chain = (cause: unknown, depth = 0): ReadonlyArray<Link> => {
   if (typeof cause !== "object" || cause === null || depth > 8) return []
-  const { cause: inner, code, errors, message } = cause as Readonly<Record<string, unknown>>
+  const { cause: inner, code, errors, hint, message } = cause as Readonly<Record<string, unknown>>
   const link = {
     code: typeof code === "string" && code !== "" ? code : undefined,
-    message: typeof message === "string" ? message : ""
+    message: typeof message === "string" ? message : "",
+    hint: typeof hint === "string" ? hint : undefined
   }
   const several = Array.isArray(errors) ? errors.slice(0, 4).flatMap((each) => chain(each, depth + 1)) : []
   return [link, ...several, ...chain(inner, depth + 1)]

@@ -31,13 +31,24 @@ export interface ConfigFile {
   readonly text: string
 }
 
-/** The file; one that is missing or empty holds nothing. Fails with reason `InvalidCredentials`. */
-export const read = (path: string): Effect.Effect<ConfigFile, ValidationError> =>
+/**
+ * The file; one that is empty holds nothing, and one that is missing neither, unless it `mustExist`. Fails with reason
+ * `InvalidCredentials`.
+ */
+export const read = (
+  path: string,
+  { mustExist = false }: { readonly mustExist?: boolean | undefined } = {}
+): Effect.Effect<ConfigFile, ValidationError> =>
   Effect.gen(function* () {
-    const bytes = yield* Effect.tryPromise({
+    const found = yield* Effect.tryPromise({
       try: () => readBounded(path),
       catch: (cause) => invalid(path, [{ path: "", message: ioMessage("read", cause) }])
     })
+    if (found === undefined && mustExist) {
+      const hint = "check its name; `ereg login HOST --authfile FILE` makes it"
+      return yield* Effect.fail(ValidationError.of("InvalidCredentials", path, "there is no such file", { hint }))
+    }
+    const bytes = found ?? Buffer.alloc(0)
     if (bytes.length > maxSize) {
       return yield* Effect.fail(invalid(path, [{ path: "", message: `is larger than ${maxSize} bytes` }]))
     }
@@ -62,7 +73,10 @@ export const write = (file: ConfigFile, document: ConfigFile["document"]): Effec
   Effect.uninterruptible(
     Effect.tryPromise({
       try: () => replace(file.path, layOut(document, file.text)),
-      catch: (cause) => invalid(file.path, [{ path: "", message: ioMessage("written", cause) }])
+      catch: (cause) =>
+        ValidationError.of("InvalidCredentials", file.path, ioMessage("written", cause), {
+          hint: "name another file with --authfile FILE, or another folder with DOCKER_CONFIG"
+        })
     })
   )
 
@@ -76,12 +90,13 @@ export const invalid = (path: string, issues: ValidationError["issues"]): Valida
 
 // internal
 
-const readBounded = async (path: string): Promise<Buffer> => {
+/** `undefined` where there is no file. */
+const readBounded = async (path: string): Promise<Buffer | undefined> => {
   const handle = await open(path, "r").catch((cause: unknown) => {
     if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return undefined
     throw cause
   })
-  if (handle === undefined) return Buffer.alloc(0)
+  if (handle === undefined) return undefined
   try {
     const chunks: Array<Buffer> = []
     let size = 0
@@ -99,7 +114,7 @@ const readBounded = async (path: string): Promise<Buffer> => {
 
 const replace = async (path: string, text: string): Promise<void> => {
   const target = await followed(path)
-  await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+  await makeFolder(dirname(target))
   const temporary = `${target}.${randomBytes(6).toString("hex")}`
   const handle = await open(temporary, "wx", 0o600)
   try {
@@ -117,6 +132,26 @@ const replace = async (path: string, text: string): Promise<void> => {
     await unlink(temporary).catch(() => {})
     throw cause
   }
+}
+
+/** The folder could not be made, and its cause says why. */
+class FolderError extends Error {
+  constructor(
+    readonly folder: string,
+    override readonly cause: unknown
+  ) {
+    super()
+  }
+}
+
+/** Level by level: Node's own recursion calls whatever goes wrong ENOENT. */
+const makeFolder = async (folder: string): Promise<void> => {
+  const code = await stat(folder).then(() => undefined, codeOf)
+  if (code === undefined) return
+  if (code === "ENOENT" && dirname(folder) !== folder) await makeFolder(dirname(folder))
+  await mkdir(folder, { mode: 0o700 }).catch((cause: unknown) => {
+    if (codeOf(cause) !== "EEXIST") throw new FolderError(folder, cause)
+  })
 }
 
 /** Where a chain of links ends, also where nothing is there yet. */
@@ -139,15 +174,21 @@ const layOut = (document: ConfigFile["document"], before: string): string => {
 const codeOf = (cause: unknown): unknown =>
   typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
 
-const ioMessage = (what: "read" | "written", cause: unknown): string => {
+const ioMessage = (what: "read" | "written", cause: unknown): string =>
+  cause instanceof FolderError
+    ? `cannot be ${what}: the folder ${cause.folder} cannot be made: ${wordsOf(cause.cause)}`
+    : `cannot be ${what}: ${wordsOf(cause)}`
+
+const wordsOf = (cause: unknown): string => {
   const code = codeOf(cause)
-  return `cannot be ${what}: ${(typeof code === "string" ? ioWords[code] : undefined) ?? code ?? "unknown error"}`
+  return typeof code === "string" ? (ioWords[code] ?? code) : "unknown error"
 }
 
 const ioWords: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
   EISDIR: "it is a directory",
+  ENOTDIR: "a part of the path is no directory",
   ELOOP: "its links lead in a circle",
   EROFS: "the file system is read-only",
   ENOSPC: "no space is left"
