@@ -51,11 +51,12 @@ export const answer = (
   refused: Option.Option<Value>
 ): Effect.Effect<Option.Option<Value>, RegistryError> =>
   Effect.gen(function* () {
+    const own = Exchange.isOwn(client, response.url)
     const reads = call.method === "GET" || call.method === "HEAD"
-    if (!reads && !Exchange.isOwn(client, response.url)) return Option.none()
+    if (!reads && !own) return Option.none()
     const challenge = Challenge.choose(Challenge.parse(response.headers["www-authenticate"]))
     if (Option.isNone(challenge)) return Option.none()
-    client.tokens.challenges.set(new URL(response.url).origin, challenge.value)
+    if (own) client.tokens.challenges.set(new URL(response.url).origin, challenge.value)
     const fresh = yield* authorization(client, { ...call, url: response.url }, challenge.value, refused)
     const isSame =
       Option.isSome(fresh) && Option.isSome(refused) && Redacted.value(fresh.value) === Redacted.value(refused.value)
