@@ -72,7 +72,8 @@ export const parseTag = (text: string): Either.Either<string, ValidationError> =
   Either.map(checkTag(text, text, 0), () => text)
 
 export const format = (reference: Reference): string =>
-  Option.match(reference.host, { onNone: () => "", onSome: (host) => `${host}/` }) +
+  // A host that was told by a capital alone needs one again.
+  Option.match(reference.host, { onNone: () => "", onSome: (host) => `${isHost(host) ? host : host.toUpperCase()}/` }) +
   reference.repository +
   Option.match(reference.tag, { onNone: () => "", onSome: (tag) => `:${tag}` }) +
   Option.match(reference.digest, { onNone: () => "", onSome: (digest) => `@${digest}` })

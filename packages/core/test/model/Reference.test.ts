@@ -146,6 +146,10 @@ describe("Reference", () => {
       )
     })
 
+    it("keeps a host that only a capital tells from a name", () => {
+      const parsed = Either.getOrThrow(Reference.parse("Z1/a"))
+      assert.strictEqual(Reference.format(parsed), "Z1/a")
+    })
     it("is stable on whatever parse accepts, and parse throws on nothing", () => {
       const alphabet = fc.constantFrom(..."aZ0._-/:@[]% \u0000é💥", "sha256:", "localhost", "docker.io/", digest)
       fc.assert(
