@@ -59,7 +59,7 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
 // internal
 
 /** What is learned in this time is written together; a kill loses it. */
-const delay = "50 millis"
+const delay = "500 millis"
 
 const decodeCompressed = Schema.decodeUnknownOption(
   Schema.Struct({ digest: Descriptor.Descriptor.fields.digest, size: Descriptor.Descriptor.fields.size })
