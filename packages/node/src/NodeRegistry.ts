@@ -81,12 +81,10 @@ const batteries = (options: Options): Layer.Layer<HttpClient.HttpClient | FileSy
   )
 
 /** A loopback registry speaks TLS that has certificates of its own, or whose certificate is said not to matter. */
-const withTls = (options: Options): RegistryConfig.Options => {
-  const { hasFolder } = Tls.make({ environment: options.environment, ...options.tls })
-  const skipped = options.tls?.skipVerify
-  const isSkipped = (host: string) => Array.isArray(skipped) && skipped.includes(host)
-  return { ...options, usesTls: options.usesTls ?? ((host) => hasFolder(host) || isSkipped(host)) }
-}
+const withTls = (options: Options): RegistryConfig.Options => ({
+  ...options,
+  usesTls: options.usesTls ?? Tls.make({ environment: options.environment, ...options.tls }).hasFolder
+})
 
 const layerState = (state: boolean | string): Layer.Layer<never> => {
   if (state === false) return Layer.merge(UploadJournal.layerMemory, BlobInfoCache.layerMemory)

@@ -11,6 +11,7 @@ import * as Path from "node:path"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as PrivateFolder from "./PrivateFolder.js"
 
 export interface Options {
   /** Made on demand. Default: `effect-registry` in the user's folder for this, as the XDG variables say. */
@@ -108,8 +109,7 @@ export const rename = (from: string, to: string): Promise<boolean> =>
 export const remove = (path: string): Promise<void> => Fs.rm(path, { force: true }).catch(() => {})
 
 /** Whether it is the error of a system call with this name. */
-export const isCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && "code" in error && error.code === code
+export const isCode = (error: unknown, code: string): boolean => PrivateFolder.codeOf(error) === code
 
 // internal
 
@@ -136,7 +136,7 @@ const homeFolder = (): string => {
 
 const isPrivate = async (folder: string): Promise<boolean> => {
   try {
-    await Fs.mkdir(folder, { recursive: true, mode: 0o700 })
+    await PrivateFolder.make(folder)
     const link = await Fs.lstat(folder)
     if (link.isSymbolicLink() && !isOurs(link)) return false
     const stats = await Fs.stat(folder)

@@ -41,6 +41,12 @@ describe("StateFolder", () => {
   })
 
   describe("privateFolder", () => {
+    it.effect("comes to an end where the system makes no folder", () =>
+      Effect.gen(function* () {
+        expect(yield* Effect.promise(() => StateFolder.privateFolder("/proc/none/state", "uploads"))).toBeUndefined()
+      })
+    )
+
     it.scoped("makes what is missing, for the user alone", () =>
       Effect.gen(function* () {
         const root = Path.join(yield* tempDir, "xdg", "effect-registry")

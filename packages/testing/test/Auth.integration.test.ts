@@ -23,7 +23,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { bundled, ereg, errorOf, output, start } from "../../cli/test/support.js"
 import { Fixture, TcpProxy, TokenServer, Tools, Walk } from "../src/index.js"
-import { seed } from "./support/seed.js"
+import { inMemory, seed } from "./support/seed.js"
 import { type Closed, type Secured, secured, startGuarded, temporaryFolder, type Way } from "./support/servers.js"
 
 const archive = Fixture.archives.docker26Multi
@@ -196,24 +196,7 @@ const image = Fixture.image({ layers: 10, size: 2000 })
 const small = Fixture.image({ layers: 1, size: 2000 })
 
 /** The image in memory. */
-const source = (image: Fixture.ImageFixture) =>
-  Effect.gen(function* () {
-    const store = MemoryStore.make()
-    const writer = yield* store.target.open
-    for (const [digest, bytes] of image.blobs) {
-      const mediaType = "application/octet-stream"
-      yield* writer.writeBlob({
-        descriptor: Option.some({ mediaType, digest, size: bytes.length }),
-        mediaType,
-        content: Effect.succeed({ _tag: "Bytes", bytes }),
-        alsoIn: []
-      })
-    }
-    const names = [{ repository: Option.some("app"), tag: Option.some("1") }]
-    yield* writer.writeManifest(image.descriptor, image.manifest, names)
-    yield* writer.commit ?? Effect.void
-    return store.source("1")
-  }).pipe(Effect.scoped)
+const source = (image: Fixture.ImageFixture) => Effect.map(inMemory(image), (store) => store.source("1"))
 
 /** Fails unless the whole image can be read there. */
 const isWhole = (reference: string, image: Fixture.ImageFixture) =>

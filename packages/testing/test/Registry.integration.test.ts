@@ -5,10 +5,9 @@ import { NodeRegistry } from "@effect-registry/node"
 import { Faults } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { Fixture, Tools } from "../src/index.js"
-import { seed } from "./support/seed.js"
+import { inMemory, seed } from "./support/seed.js"
 import { startDocker, startEmbedded } from "./support/servers.js"
 
 const image = Fixture.image({ size: 5000 })
@@ -48,24 +47,6 @@ const read = (reference: string) =>
   })
 
 describe("Registry with a fault at each request", () => {
-  const memory = Effect.gen(function* () {
-    const store = MemoryStore.make()
-    const writer = yield* store.target.open
-    for (const [digest, bytes] of image.blobs) {
-      const descriptor = { mediaType: "application/octet-stream", digest, size: bytes.length }
-      yield* writer.writeBlob({
-        descriptor: Option.some(descriptor),
-        mediaType: descriptor.mediaType,
-        content: Effect.succeed({ _tag: "Bytes", bytes }),
-        alsoIn: []
-      })
-    }
-    const names = [{ repository: Option.some("app"), tag: Option.some("1") }]
-    yield* writer.writeManifest(image.descriptor, image.manifest, names)
-    yield* writer.commit ?? Effect.void
-    return store
-  })
-
   const writeFaults: Readonly<Record<string, Faults.Fault>> = {
     "a lost connection": Faults.disconnect,
     "a connection lost in the body": Faults.cutRequest(100),
@@ -78,7 +59,7 @@ describe("Registry with a fault at each request", () => {
     it.scopedLive(`pushes through ${name}`, () =>
       Effect.gen(function* () {
         const { arm, disarm, host } = yield* faulty
-        const store = yield* memory
+        const store = yield* inMemory(image)
         let requests = 1
         for (let at = 0; at < requests; at++) {
           const target = `${host}/push/at-${at}`

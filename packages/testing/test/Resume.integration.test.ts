@@ -14,8 +14,10 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { bundled } from "../../cli/test/support.js"
 import { DockerRegistry, Fixture, TcpProxy, Tools, Walk } from "../src/index.js"
 import * as Process from "./support/process.js"
+import { temporaryFolder } from "./support/servers.js"
 
 const { mebibyte } = Process
 
@@ -33,8 +35,8 @@ class Setup extends Context.Tag("test/Setup")<
 const setup = Layer.scoped(
   Setup,
   Effect.gen(function* () {
-    const folder = yield* Process.temporaryFolder
-    const command = yield* Process.bundle(folder)
+    const folder = yield* temporaryFolder
+    const command = yield* bundled
     const big = yield* Process.layout(join(folder, "big"), [500], seed)
     return { folder, command, big }
   })
@@ -46,7 +48,7 @@ interface Server {
 }
 
 const embedded = Effect.gen(function* () {
-  const root = yield* Process.temporaryFolder
+  const root = yield* temporaryFolder
   return yield* EmbeddedRegistry.make({ root, fsync: false })
 })
 
@@ -69,11 +71,14 @@ const interrupted = (options: {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const before = moved()
-          const { child, ended, running } = yield* Process.start(command, options.home, options.words)
+          const { child, ended } = yield* Process.start(command, options.home, options.words)
           const [least, most] = options.life
           const stopAt = before + (least + draw() * (most - least)) * mebibyte
-          yield* Process.until(() => moved() >= stopAt || !running())
-          assert.isTrue(running(), `seed ${seed}: it was over before it was stopped for the time ${time}`)
+          yield* Process.until(() => moved() >= stopAt || !Process.isRunning(child))
+          assert.isTrue(
+            Process.isRunning(child),
+            `seed ${seed}: it was over before it was stopped for the time ${time}`
+          )
           child.kill(options.signal)
           const [took, { code, stderr }] = yield* Effect.timed(ended)
           if (options.signal === "SIGKILL") return

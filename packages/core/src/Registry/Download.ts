@@ -12,7 +12,7 @@ import * as Hasher from "../Hasher.js"
 import type { BlobSink, RemoteContent } from "../ImageStore.js"
 import * as Digest from "../model/Digest.js"
 import * as Progress from "../Progress.js"
-import { RegistryError } from "../RegistryError.js"
+import type { RegistryError } from "../RegistryError.js"
 import * as Blob from "./Blob.js"
 import type * as Client from "./Client.js"
 import * as Deadline from "./Deadline.js"
@@ -163,7 +163,11 @@ const save = <E, R>(
         return yield* Effect.fail(Failure.make(call, "ConnectionLost", { detail }))
       }
       yield* Blob.verify(call, { digest, size: Option.some(size) }, { digest: hash.digest(), size: written })
-    }).pipe(Effect.tapErrorCause((cause) => Effect.sync(() => isWrong(cause) && startOver())))
+    }).pipe(
+      Effect.tapErrorCause((cause) =>
+        Effect.sync(() => Option.exists(Cause.failureOption(cause), Failure.isMismatch) && startOver())
+      )
+    )
 
     const receive = Effect.scoped(
       Effect.gen(function* () {
@@ -213,13 +217,6 @@ const save = <E, R>(
       }
     })
   })
-
-/** What was received is not what it should be: there is nothing to go on from. */
-const isWrong = (cause: Cause.Cause<unknown>): boolean =>
-  Option.exists(
-    Cause.failureOption(cause),
-    (error) => error instanceof RegistryError && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
-  )
 
 /** The transport's own error stands beside the sink's, whose type we do not know. */
 const isResponseError = (error: unknown): error is HttpClientError.ResponseError =>

@@ -35,6 +35,12 @@ export const make = (subject: Subject, reason: Reason, details: Details = {}): R
     cause: details.cause
   })
 
+/** Whether bytes were not what they should be: there is nothing to go on from, and the same request may bring others. */
+export const isMismatch = (
+  error: unknown
+): error is RegistryError & { readonly reason: "DigestMismatch" | "SizeMismatch" } =>
+  error instanceof RegistryError && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+
 /** The same error with another hint. */
 export const withHint = (error: RegistryError, hint: string): RegistryError => new RegistryError({ ...error, hint })
 

@@ -53,7 +53,7 @@ export const get = (
       restart: (error) =>
         error._tag === "ValidationError"
           ? error.reason === "InvalidManifest" && asked === undefined
-          : error.codes.length === 0 && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+          : Retry.isWrongContent(error)
     }
   )
 }
@@ -198,9 +198,9 @@ const verify = (
   return Effect.void
 }
 
-const isDamaged = ({ codes, reason }: RegistryError): boolean =>
-  codes.some(({ code }) => code === "DIGEST_INVALID" || code === "MANIFEST_INVALID") ||
-  (codes.length === 0 && (reason === "DigestMismatch" || reason === "SizeMismatch"))
+const isDamaged = (error: RegistryError): boolean =>
+  error.codes.some(({ code }) => code === "DIGEST_INVALID" || code === "MANIFEST_INVALID") ||
+  Retry.isWrongContent(error)
 
 /** What a registry's refusal of a manifest usually means. */
 const refusalHint = ({ mediaType }: Descriptor, bytes: Uint8Array, error: RegistryError): string | undefined => {

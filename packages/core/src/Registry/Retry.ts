@@ -8,6 +8,7 @@ import * as Progress from "../Progress.js"
 import { RegistryError } from "../RegistryError.js"
 import type * as Client from "./Client.js"
 import type * as Exchange from "./Exchange.js"
+import * as Failure from "./Failure.js"
 import * as Request from "./Request.js"
 
 /** A host that refuses an operation's first request is more likely misspelt than restarting. */
@@ -112,12 +113,10 @@ export const isTransient = (error: RegistryError): boolean => {
   }
 }
 
-// internal
+/** Bytes found wrong by us, not by the registry, which says so with a code of its own. */
+export const isWrongContent = (error: unknown): boolean => Failure.isMismatch(error) && error.codes.length === 0
 
-const isWrongContent = (error: unknown): boolean =>
-  error instanceof RegistryError &&
-  error.codes.length === 0 &&
-  (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
+// internal
 
 const isGivenUp = (client: Client.Client, error: unknown): boolean =>
   error instanceof RegistryError && client.state.givenUp.has(error)

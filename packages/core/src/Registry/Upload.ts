@@ -19,6 +19,7 @@ import * as UploadJournal from "../UploadJournal.js"
 import { ValidationError } from "../ValidationError.js"
 import * as Blob from "./Blob.js"
 import * as Client from "./Client.js"
+import * as Failure from "./Failure.js"
 import { type Fault, type Job, nameOf, SourceFailure, sizeOf } from "./Job.js"
 import * as Retry from "./Retry.js"
 import * as Scopes from "./Scopes.js"
@@ -269,8 +270,8 @@ const sendUntilThere = <E, R>(
       )
 
     const restart = (fault: Fault<E>): boolean => {
-      if (fault instanceof SourceFailure) return isWrong(fault.error)
-      wrong = isWrong(fault) || fault.codes.some(({ code }) => code === "DIGEST_INVALID")
+      if (fault instanceof SourceFailure) return Failure.isMismatch(fault.error)
+      wrong = Failure.isMismatch(fault) || fault.codes.some(({ code }) => code === "DIGEST_INVALID")
       return wrong || isLostSession(fault) || fallsBack(blob, fault, open)
     }
     const progressed = () => {
@@ -312,9 +313,6 @@ const readEntry = (claim: Option.Option<UploadJournal.Claim>): Effect.Effect<Opt
 const mayGoOn = <E, R>({ resumable }: Job<E, R>, cause: Cause.Cause<Fault<E>>): boolean =>
   resumable &&
   Option.exists(Cause.failureOption(cause), (fault) => fault instanceof RegistryError && Retry.isTransient(fault))
-
-const isWrong = (error: unknown): boolean =>
-  error instanceof RegistryError && (error.reason === "DigestMismatch" || error.reason === "SizeMismatch")
 
 const isLostSession = (error: RegistryError): boolean =>
   error.codes.some(({ code }) => code === "BLOB_UPLOAD_UNKNOWN" || code === "BLOB_UPLOAD_INVALID") ||

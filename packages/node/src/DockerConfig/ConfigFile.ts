@@ -1,12 +1,13 @@
 /** config.json on disk. What is wrong with it is told by its path and the rule: every other word of it may be a secret. */
 import { randomBytes } from "node:crypto"
-import { mkdir, open, readlink, realpath, rename, stat, unlink } from "node:fs/promises"
+import { open, readlink, realpath, rename, stat, unlink } from "node:fs/promises"
 import { dirname, resolve } from "node:path"
 import { Json, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import * as PrivateFolder from "../PrivateFolder.js"
 import * as Entry from "./Entry.js"
 
 /** Longer files are none of Docker's, and reading them would only cost memory. Bytes. */
@@ -93,7 +94,7 @@ export const invalid = (path: string, issues: ValidationError["issues"]): Valida
 /** `undefined` where there is no file. */
 const readBounded = async (path: string): Promise<Buffer | undefined> => {
   const handle = await open(path, "r").catch((cause: unknown) => {
-    if (codeOf(cause) === "ENOENT" || codeOf(cause) === "ENOTDIR") return undefined
+    if (PrivateFolder.codeOf(cause) === "ENOENT" || PrivateFolder.codeOf(cause) === "ENOTDIR") return undefined
     throw cause
   })
   if (handle === undefined) return undefined
@@ -114,7 +115,7 @@ const readBounded = async (path: string): Promise<Buffer | undefined> => {
 
 const replace = async (path: string, text: string): Promise<void> => {
   const target = await followed(path)
-  await makeFolder(dirname(target))
+  await PrivateFolder.make(dirname(target))
   const temporary = `${target}.${randomBytes(6).toString("hex")}`
   const handle = await open(temporary, "wx", 0o600)
   try {
@@ -134,32 +135,12 @@ const replace = async (path: string, text: string): Promise<void> => {
   }
 }
 
-/** The folder could not be made, and its cause says why. */
-class FolderError extends Error {
-  constructor(
-    readonly folder: string,
-    override readonly cause: unknown
-  ) {
-    super()
-  }
-}
-
-/** Level by level: Node's own recursion calls whatever goes wrong ENOENT. */
-const makeFolder = async (folder: string): Promise<void> => {
-  const code = await stat(folder).then(() => undefined, codeOf)
-  if (code === undefined) return
-  if (code === "ENOENT" && dirname(folder) !== folder) await makeFolder(dirname(folder))
-  await mkdir(folder, { mode: 0o700 }).catch((cause: unknown) => {
-    if (codeOf(cause) !== "EEXIST") throw new FolderError(folder, cause)
-  })
-}
-
 /** Where a chain of links ends, also where nothing is there yet. */
 const followed = async (path: string, hops = 16): Promise<string> => {
   try {
     return await realpath(path)
   } catch (cause) {
-    if (codeOf(cause) !== "ENOENT" || hops === 0) throw cause
+    if (PrivateFolder.codeOf(cause) !== "ENOENT" || hops === 0) throw cause
     const link = await readlink(path).catch(() => undefined)
     return link === undefined ? path : followed(resolve(dirname(path), link), hops - 1)
   }
@@ -171,16 +152,13 @@ const layOut = (document: ConfigFile["document"], before: string): string => {
   return `${JSON.stringify(document, null, indentation)}${before.endsWith("\n") ? "\n" : ""}`
 }
 
-const codeOf = (cause: unknown): unknown =>
-  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
-
 const ioMessage = (what: "read" | "written", cause: unknown): string =>
-  cause instanceof FolderError
+  cause instanceof PrivateFolder.FolderError
     ? `cannot be ${what}: the folder ${cause.folder} cannot be made: ${wordsOf(cause.cause)}`
     : `cannot be ${what}: ${wordsOf(cause)}`
 
 const wordsOf = (cause: unknown): string => {
-  const code = codeOf(cause)
+  const code = PrivateFolder.codeOf(cause)
   return typeof code === "string" ? (ioWords[code] ?? code) : "unknown error"
 }
 

@@ -1,71 +1,24 @@
 /** The command as a process of its own, stopped and started again, and what is too large for a fixture. */
-import { type ChildProcess, spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import { createHash } from "node:crypto"
 import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
-import { build } from "esbuild"
+import * as Command from "../../../cli/test/support.js"
 import { Fixture, TarBytes } from "../../src/index.js"
 
 export const mebibyte = 1024 * 1024
 
-/** A folder that goes with the scope. */
-export const temporaryFolder = Effect.acquireRelease(
-  Effect.promise(() => mkdtemp(join(tmpdir(), "resume-"))),
-  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
-)
-
-/** The command, bundled as it is released, into this folder. */
-export const bundle = (folder: string): Effect.Effect<string> =>
-  Effect.promise(async () => {
-    const outfile = join(folder, "ereg.cjs")
-    const entry = fileURLToPath(new URL("../../../cli/src/bin.ts", import.meta.url))
-    await build({
-      entryPoints: [entry],
-      outfile,
-      bundle: true,
-      platform: "node",
-      format: "cjs",
-      target: "node20",
-      define: { EREG_VERSION: '"1.2.3"' },
-      logLevel: "error"
-    })
-    return outfile
+/** Starts the command with its home in `home`, so that runs can share one. */
+export const start = (command: string, home: string, words: ReadonlyArray<string>) =>
+  Command.start(command, words, {
+    HOME: home,
+    XDG_STATE_HOME: join(home, "state"),
+    XDG_CACHE_HOME: join(home, "cache"),
+    XDG_CONFIG_HOME: join(home, "config")
   })
 
-export interface Ended {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
-  readonly stderr: string
-}
-
-/** Starts the command; it is killed with the scope at the latest. Its home is in `home`, so that runs can share one. */
-export const start = (command: string, home: string, words: ReadonlyArray<string>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const env = {
-        PATH: process.env.PATH ?? "",
-        TMPDIR: tmpdir(),
-        HOME: home,
-        XDG_STATE_HOME: join(home, "state"),
-        XDG_CACHE_HOME: join(home, "cache"),
-        XDG_CONFIG_HOME: join(home, "config")
-      }
-      const child = spawn(process.execPath, [command, ...words], { env, stdio: ["ignore", "ignore", "pipe"] })
-      let stderr = ""
-      child.stderr.on("data", (chunk: Buffer) => {
-        stderr += chunk
-      })
-      const ended = new Promise<Ended>((resolve) => {
-        child.on("close", (code, signal) => resolve({ code, signal, stderr }))
-      })
-      return { child, running: () => isRunning(child), ended: Effect.promise(() => ended) }
-    }),
-    ({ child }) => Effect.promise(() => stop(child))
-  )
+export const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null
 
 /** Numbers from 0 to 1, the same for the same seed. */
 export const random = (seed: number): (() => number) => {
@@ -179,13 +132,4 @@ const writeNoise = (size: number, seed: number, write: (block: Uint8Array) => vo
     stamp.setUint32(0, n)
     write(block)
   }
-}
-
-const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null
-
-const stop = async (child: ChildProcess): Promise<void> => {
-  if (!isRunning(child)) return
-  const gone = new Promise((resolve) => child.once("close", resolve))
-  child.kill("SIGKILL")
-  await gone
 }

@@ -1,6 +1,8 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import {
   type Descriptor,
+  type ImageWriter,
+  MemoryStore,
   Registry,
   type RegistryConfig,
   type RegistryError,
@@ -9,6 +11,36 @@ import {
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Fixture } from "../../src/index.js"
+
+/** Writes a fixture's blobs, whatever the store. */
+const writeBlobs = <E, R>(writer: ImageWriter<E, R>, { blobs }: Pick<Fixture.ImageFixture, "blobs">) =>
+  Effect.forEach(
+    blobs,
+    ([digest, bytes]) => {
+      const mediaType = "application/octet-stream"
+      return writer.writeBlob({
+        descriptor: Option.some({ mediaType, digest, size: bytes.length }),
+        mediaType,
+        content: Effect.succeed({ _tag: "Bytes", bytes }),
+        alsoIn: []
+      })
+    },
+    { discard: true }
+  )
+
+/** A store in memory that holds a fixture as `app:1`. */
+export const inMemory = (image: Fixture.ImageFixture) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const store = MemoryStore.make()
+      const writer = yield* store.target.open
+      yield* writeBlobs(writer, image)
+      const names = [{ repository: Option.some("app"), tag: Option.some("1") }]
+      yield* writer.writeManifest(image.descriptor, image.manifest, names)
+      yield* writer.commit ?? Effect.void
+      return store
+    })
+  )
 
 /** Writes a fixture to `host/repository` under a tag, blobs first. */
 export const seed = (
@@ -23,15 +55,7 @@ export const seed = (
   Effect.scoped(
     Effect.gen(function* () {
       const writer = yield* Registry.repository(repository).open
-      for (const [digest, bytes] of image.blobs) {
-        const mediaType = "application/octet-stream"
-        yield* writer.writeBlob({
-          descriptor: Option.some({ mediaType, digest, size: bytes.length }),
-          mediaType,
-          content: Effect.succeed({ _tag: "Bytes", bytes }),
-          alsoIn: []
-        })
-      }
+      yield* writeBlobs(writer, image)
       for (const [digest, bytes] of image.manifests) {
         if (digest === image.descriptor.digest) continue
         const child =
