@@ -17,6 +17,7 @@ await build({
   // Names go: keeping them costs a call for every closure that is made, also on the data path.
   minify: true,
   define: { EREG_VERSION: JSON.stringify(version) },
-  legalComments: "none",
+  // The license of zstd, which is compiled in, has to go along.
+  legalComments: "eof",
   logLevel: "warning"
 })

@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import {
+  type Algorithm,
   type ImageSource,
   type ImageTarget,
   Reference,
@@ -12,11 +13,11 @@ import {
 import { Address, DockerArchive, Store, TarReadError } from "@effect-registry/tar"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { UsageError } from "./exit.js"
 import { Output } from "./output.js"
 import type { Services } from "./perform.js"
-import { Stdio } from "./stdio.js"
+import { Stdio, type StdoutClosed } from "./stdio.js"
 
 export type Failure = RegistryError | TarReadError | ValidationError
 
@@ -39,9 +40,10 @@ export const parse = (text: string): Effect.Effect<Address.Address, ValidationEr
     return address
   })
 
-/** Where images are read from. */
+/** Where images are read from; `compress` is what becomes of the layers of a pipe while they arrive. */
 export const source = (
-  address: Address.Address
+  address: Address.Address,
+  compress: Algorithm | "none" = "none"
 ): Effect.Effect<ImageSource<Failure, Services>, UsageError, Stdio | FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const stdio = yield* Stdio
@@ -50,7 +52,7 @@ export const source = (
       const { image, path } = address
       return DockerArchive.stream(
         input(path, () => createReadStream(path)),
-        { name: path, image: Option.getOrUndefined(image) }
+        { name: path, image: Option.getOrUndefined(image), compress }
       )
     }
     if (address._tag === "Standard" && stdio.inputIsTerminal) {
@@ -62,7 +64,7 @@ export const source = (
         })
       )
     }
-    return Store.source(address, input("standard input", stdio.input))
+    return Store.source(address, input("standard input", stdio.input), { compress })
   })
 
 /** An archive or layout; a reference is refused with what was probably meant. */
@@ -103,24 +105,17 @@ export const tagsOf = (address: Address.Address): Effect.Effect<ReadonlyArray<st
 }
 
 /**
- * Runs `write` with the archive or layout of an address as its target. Standard output gets the archive when it is
- * complete: it is written to a temporary file first.
+ * Runs `write` with the archive or layout of an address as its target. Standard output gets the archive while it is made;
+ * one that failed on the way has no end.
  */
 export const withTarget = <A, E>(
   address: Exclude<Address.Address, { readonly _tag: "Reference" }>,
   options: DockerArchive.TargetOptions,
-  write: (target: ImageTarget<Failure, Services>) => Effect.Effect<A, E, Services>
+  write: (target: ImageTarget<Failure | StdoutClosed, Services>) => Effect.Effect<A, E, Services>
 ) =>
-  Effect.gen(function* () {
-    if (address._tag !== "Standard") return yield* write(Store.target(address, options))
-    const output = yield* Output
-    const fs = yield* FileSystem.FileSystem
-    const folder = yield* fs.makeTempDirectoryScoped({ prefix: "ereg-" })
-    const path = `${folder}/archive.tar`
-    const result = yield* write(DockerArchive.target(path, { ...options, resume: false }))
-    yield* Stream.runForEach(fs.stream(path, { chunkSize: 1 << 20 }), output.bytes)
-    return result
-  }).pipe(Effect.scoped)
+  address._tag === "Standard"
+    ? Effect.flatMap(Output, ({ bytes }) => write(DockerArchive.pipe(bytes, { platform: options.platform })))
+    : write(Store.target(address, options))
 
 // internal
 

@@ -119,7 +119,7 @@ export const nearest = (word: string, candidates: ReadonlyArray<string>): Option
 
 // internal
 
-const repeatable = new Set(["--platform", "--mirror", ...optionalValues])
+const repeatable = new Set(["--platform", "--mirror", "--match", "--exclude", ...optionalValues])
 
 /** Letters to insert, delete, replace or swap with their neighbour. */
 const distance = (a: string, b: string): number => {

@@ -5,16 +5,16 @@ import * as Options from "@effect/cli/Options"
 import { copy, formatName, push } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import { isStandard, parse, source, tagsOf, withoutScheme, withTarget } from "./address.js"
-import { everyHost } from "./argv.js"
-import { UsageError } from "./exit.js"
 import type { Page } from "./help.js"
-import { argument, global } from "./options.js"
+import { argument, global, requireHosts } from "./options.js"
 import { Output } from "./output.js"
 import { perform } from "./perform.js"
-import { blobsJson, sayBlobs } from "./summary.js"
+import * as Transfer from "./transfer.js"
 
 const options = {
-  force: Options.boolean("force").pipe(Options.withDescription("Replace a file that exists"))
+  force: Options.boolean("force").pipe(Options.withDescription("Replace a file that exists")),
+  strict: Transfer.strict,
+  ...Transfer.options
 }
 
 export const page: Page = {
@@ -27,14 +27,18 @@ export const page: Page = {
   ],
   options,
   notes: [
-    "An image for several platforms is copied whole, unless --platform says otherwise. Digests never change.",
-    "Inside one registry blobs are mounted, not sent.",
+    "An image for several platforms is copied whole, unless --platform says otherwise.",
+    "Digests never change, unless --compress or --format ask for another form.",
+    "Where the tag of TO names the image already, --referrers compares what refers to the image itself, and nothing deeper:",
+    "--force-recursive looks at everything.",
+    "From registry to registry nothing is written to the disk; inside one registry blobs are mounted, not sent.",
     "--plain-http and --insecure-skip-tls-verify have to name their host here: --plain-http=HOST.",
     "Interrupted, it goes on where it stopped when it is run again."
   ],
   examples: [
     ["ereg copy localhost:15000/team/app:1.0 localhost:15000/released/app:1.0", "To another repository"],
     ["ereg copy alpine:3.20 localhost:15000/mirror/alpine:3.20", "From Docker Hub to a registry of yours"],
+    ["ereg copy registry.example/app:1.0 localhost:15000/app:1.0 --referrers", "With its signatures and SBOMs"],
     ["ereg copy oci:layout localhost:15000/team/app:1.0 --platform linux/amd64", "One platform of a layout"]
   ]
 }
@@ -44,55 +48,54 @@ export const command = Command.make(
   { from: argument("from"), to: argument("to"), ...options, global },
   (input) => {
     const { force, from, global, to } = input
-    const platforms = global.platform
+    const engine = { platforms: global.platform, strict: input.strict, ...Transfer.engineOptions(input) }
     const toStdout = isStandard(to)
     return perform(
       { name: "copy", global, done: "copied", carriesBytes: toStdout },
       Effect.gen(function* () {
-        yield* checkHosts("--plain-http", global.plainHttp)
-        yield* checkHosts("--insecure-skip-tls-verify", global.insecureSkipTlsVerify)
+        yield* requireHosts("copy", global)
         const output = yield* Output
-        const origin = yield* source(yield* parse(from))
+        const origin = yield* source(yield* parse(from), engine.compress ?? "gzip")
         const address = yield* parse(to)
         const tags = yield* tagsOf(address)
-        const { blobs, images } =
+        const { images, result } =
           address._tag === "Reference"
-            ? yield* push(origin, withoutScheme(to), { platforms })
-            : yield* withTarget(address, { force, platform: platforms[0], resume: !global.noResume }, (target) =>
-                Effect.map(copy(origin, target, { platforms, tags }), ({ blobs, descriptor, names }) => ({
-                  blobs,
+            ? yield* Effect.map(push(origin, withoutScheme(to), engine), (result) => ({
+                result,
+                images: result.images
+              }))
+            : yield* withTarget(address, { force, platform: global.platform[0], resume: !global.noResume }, (target) =>
+                Effect.map(copy(origin, target, { ...engine, tags }), ({ descriptor, names, ...result }) => ({
+                  result,
                   images: (names.length === 0 ? [withoutScheme(from).replace(/@.*$/, "")] : names.map(formatName)).map(
                     (name) => ({
                       reference: `${name}@${descriptor.digest}`,
                       digest: descriptor.digest,
-                      mediaType: descriptor.mediaType
+                      mediaType: descriptor.mediaType,
+                      missingPlatforms: result.missingPlatforms
                     })
                   )
                 }))
               )
-        yield* sayBlobs("copied", blobs)
+        yield* Transfer.sayMissing(
+          origin.name,
+          images.flatMap(({ missingPlatforms }) => missingPlatforms)
+        )
+        yield* Transfer.sayMoved("copied", result)
         if (toStdout) return yield* Effect.forEach(images, ({ reference }) => output.note(reference), { discard: true })
         yield* output.print(
           images.map(({ reference }) => reference),
           {
-            images: images.map(({ digest, mediaType, reference }) => ({ reference, digest, mediaType })),
-            blobs: blobsJson(blobs)
+            images: images.map(({ digest, mediaType, missingPlatforms, reference }) => ({
+              reference,
+              digest,
+              mediaType,
+              missingPlatforms
+            })),
+            ...Transfer.movedJson(result)
           }
         )
       })
     )
   }
 )
-
-// internal
-
-const checkHosts = (option: string, hosts: ReadonlyArray<string>): Effect.Effect<void, UsageError> =>
-  hosts.includes(everyHost)
-    ? Effect.fail(
-        new UsageError({
-          what: "ereg copy",
-          why: `${option} does not say which registry it means`,
-          hint: `${option}=HOST[:PORT]`
-        })
-      )
-    : Effect.void

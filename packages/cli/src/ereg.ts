@@ -32,6 +32,7 @@ import * as Output from "./output.js"
 import * as Ping from "./ping.js"
 import * as Pull from "./pull.js"
 import * as Push from "./push.js"
+import * as Referrers from "./referrers.js"
 import * as Serve from "./serve.js"
 import { Stdio, type StdoutClosed } from "./stdio.js"
 import * as Tag from "./tag.js"
@@ -50,6 +51,7 @@ const modules = [
   Inspect,
   Manifest,
   Digest,
+  Referrers,
   Blob,
   Delete,
   Validate,
@@ -72,6 +74,7 @@ const root = Command.make("ereg").pipe(
     Inspect.command,
     Manifest.command,
     Digest.command,
+    Referrers.command,
     Blob.command,
     Delete.command,
     Validate.command,

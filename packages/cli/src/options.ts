@@ -8,6 +8,8 @@ import { Platform, RegistryConfig } from "@effect-registry/core"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { everyHost } from "./argv.js"
+import { UsageError } from "./exit.js"
 import type { Format } from "./output.js"
 
 /** What the options of every command say. */
@@ -51,15 +53,23 @@ export const choice = <const A extends string>(
   return Options.text(name).pipe(
     Options.withPseudoName(values.join("|")),
     Options.withDescription(`${description} (default: ${fallback})`),
-    Options.mapEffect((text) => {
-      const value = values.find((each) => each === text)
-      return value === undefined
-        ? Effect.fail(invalid(`--${name} is ${values.join(" or ")}, not ${JSON.stringify(text)}`))
-        : Effect.succeed(value)
-    }),
+    Options.mapEffect((text) => oneOf(name, values, text)),
     Options.withDefault(fallback)
   )
 }
+
+/** One of a few words, or nothing. */
+export const optionalChoice = <const A extends string>(
+  name: string,
+  values: ReadonlyArray<A>,
+  description: string
+): Options.Options<Option.Option<A>> =>
+  Options.text(name).pipe(
+    Options.withPseudoName(values.join("|")),
+    Options.withDescription(description),
+    Options.mapEffect((text) => oneOf(name, values, text)),
+    Options.optional
+  )
 
 /** A whole number within bounds. */
 export const integer = (
@@ -76,6 +86,13 @@ export const integer = (
         : Effect.fail(invalid(`--${name} is a number from ${from} to ${to}, not ${JSON.stringify(text)}`))
     })
   )
+
+const oneOf = <A extends string>(name: string, values: ReadonlyArray<A>, text: string) => {
+  const value = values.find((each) => each === text)
+  return value === undefined
+    ? Effect.fail(invalid(`--${name} is ${values.join(" or ")}, not ${JSON.stringify(text)}`))
+    : Effect.succeed(value)
+}
 
 const invalid = (message: string) => ValidationError.invalidValue(HelpDoc.p(message))
 
@@ -158,6 +175,21 @@ export const duration = (text: string): Option.Option<Duration.Duration> => {
     milliseconds += Number(number) * factor
   }
   return positive(milliseconds)
+}
+
+/** Where a command names several registries, what makes one less safe has to say which. */
+export const requireHosts = (
+  command: string,
+  { insecureSkipTlsVerify, plainHttp }: Pick<Global, "plainHttp" | "insecureSkipTlsVerify">
+): Effect.Effect<void, UsageError> => {
+  const option = plainHttp.includes(everyHost)
+    ? "--plain-http"
+    : insecureSkipTlsVerify.includes(everyHost)
+      ? "--insecure-skip-tls-verify"
+      : undefined
+  if (option === undefined) return Effect.void
+  const why = `${option} does not say which registry it means`
+  return Effect.fail(new UsageError({ what: `ereg ${command}`, why, hint: `${option}=HOST[:PORT]` }))
 }
 
 /** One argument. */

@@ -46,7 +46,8 @@ export const lines = (stdio: Pick<Stdio, "error">, options: Options, now: () => 
           blob.bytes += event.bytes
           if (now() - blob.shown < silence) return
           blob.shown = now()
-          note(`${short(event.digest)}  ${size(blob.bytes)} of ${size(blob.size)}`)
+          const all = blob.bytes > blob.size ? "" : ` of ${size(blob.size)}`
+          note(`${short(event.digest)}  ${size(blob.bytes)}${all}`)
           return
         }
         case "BlobResumed": {
@@ -102,7 +103,7 @@ const bars = (stdio: Stdio, done: string): Effect.Effect<Display, never, Scope.S
     const payload = (digest: Digest.Digest, bytes: number, all: number) => ({
       name: short(digest),
       done: size(bytes),
-      all: size(all)
+      all: size(Math.max(all, bytes))
     })
     return {
       line,
@@ -159,6 +160,12 @@ const common = (event: Event, quiet: boolean): string | undefined => {
       return `warning: ${escape(event.message)}`
     case "Retrying":
       return quiet ? undefined : `${escape(event.message)}; attempt ${event.attempt}`
+    case "Looking": {
+      // Soon done, or a line of it just went by.
+      if (quiet || event.total <= 100 || event.done % 1000 !== 0) return undefined
+      const total = event.done === 0 ? String(event.total) : `${event.done} of ${event.total}`
+      return `${event.done === 0 ? "looking" : "looked"} at ${total} ${escape(event.what)}`
+    }
     case "Planned":
       return quiet || event.blobs === 0 ? undefined : `${count(event.blobs, "blob")}, ${size(event.bytes)}`
     case "ManifestDone":

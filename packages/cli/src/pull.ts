@@ -10,10 +10,11 @@ import type { Page } from "./help.js"
 import { argumentList, global } from "./options.js"
 import { Output } from "./output.js"
 import { perform } from "./perform.js"
-import { blobsJson, sayBlobs } from "./summary.js"
+import * as Transfer from "./transfer.js"
 
 const options = {
-  force: Options.boolean("force").pipe(Options.withDescription("Replace a file that exists"))
+  force: Options.boolean("force").pipe(Options.withDescription("Replace a file that exists")),
+  ...Transfer.options
 }
 
 export const page: Page = {
@@ -26,13 +27,15 @@ export const page: Page = {
   ],
   options,
   notes: [
-    "An image for several platforms is pulled whole, unless --platform says otherwise. Digests never change.",
+    "An image for several platforms is pulled whole, unless --platform says otherwise.",
+    "Digests never change, unless --compress or --format ask for another form.",
     "Interrupted, it goes on where it stopped when it is run again: until then ARCHIVE.ereg-partial is kept.",
     "The file appears when it is complete. Prints HOST/REPOSITORY:TAG@DIGEST, a line for each image."
   ],
   examples: [
     ["ereg pull localhost:15000/team/app:1.0 app.tar", "One image, for docker load or ereg push"],
     ["ereg pull alpine:3.20 --platform linux/arm64 alpine.tar", "One platform of an image from Docker Hub"],
+    ["ereg pull localhost:15000/team/app:1.0 localhost:15000/team/web:2.0 images.tar", "Several images in one file"],
     ["ereg pull localhost:15000/team/app:1.0 - | docker load", "Straight into docker"]
   ]
 }
@@ -51,21 +54,21 @@ export const command = Command.make("pull", { words: argumentList("ref", 2), ...
       const result = yield* withTarget(
         address,
         { force, platform: global.platform[0], resume: !global.noResume },
-        (into) => pull(references, into, { platforms: global.platform })
+        (into) => pull(references, into, { platforms: global.platform, ...Transfer.engineOptions(input) })
       )
       const images = result.images.map(({ descriptor, names, reference }) => ({
         reference: `${names[0] === undefined ? reference.replace(/@.*$/, "") : formatName(names[0])}@${descriptor.digest}`,
         digest: descriptor.digest,
         mediaType: descriptor.mediaType
       }))
-      yield* sayBlobs("pulled", result.blobs)
+      yield* Transfer.sayMoved("pulled", result)
       // Standard output holds the archive.
       if (toStdout) yield* Effect.forEach(images, ({ reference }) => output.note(reference), { discard: true })
       else {
         yield* output.note(`wrote ${archive}`)
         yield* output.print(
           images.map(({ reference }) => reference),
-          { archive, images, blobs: blobsJson(result.blobs) }
+          { archive, images, ...Transfer.movedJson(result) }
         )
       }
     })

@@ -2,15 +2,16 @@
 
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { push } from "@effect-registry/core"
+import { pushEach, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { archive, source, withoutScheme } from "./address.js"
+import * as Exit from "./exit.js"
 import type { Page } from "./help.js"
-import { argument, argumentList, choice, global } from "./options.js"
+import { argument, argumentList, global } from "./options.js"
 import { Output } from "./output.js"
 import { perform } from "./perform.js"
-import { blobsJson, sayBlobs } from "./summary.js"
+import * as Transfer from "./transfer.js"
 
 const options = {
   tag: Options.text("tag").pipe(
@@ -22,11 +23,8 @@ const options = {
   originalHosts: Options.boolean("original-hosts").pipe(
     Options.withDescription("Without REF: each tag to the host that it names")
   ),
-  strict: Options.boolean("strict").pipe(
-    Options.withDescription("Fail where the archive lacks platforms that its index lists")
-  ),
-  compress: choice("compress", ["gzip", "none"], "What happens to uncompressed layers"),
-  format: choice("format", ["docker", "oci"], "The format of a manifest that has to be made")
+  strict: Transfer.strict,
+  ...Transfer.options
 }
 
 export const page: Page = {
@@ -46,13 +44,15 @@ export const page: Page = {
   options,
   notes: [
     "With REF the archive must hold one image, or ARCHIVE has to name one of them.",
+    "What has a manifest is pushed byte for byte, unless --compress or --format ask for another form.",
     "Interrupted, it goes on where it stopped when it is run again.",
     "Prints HOST/REPOSITORY:TAG@DIGEST, a line for each tag."
   ],
   examples: [
     ["ereg push app.tar localhost:15000/team/app:1.0", "One image under one name"],
     ["ereg push images.tar --registry http://localhost:15000", "Every image and tag of a docker save archive"],
-    ["docker save app:1.0 | ereg push - localhost:15000/team/app:1.0", "Straight from docker"]
+    ["docker save app:1.0 | ereg push - localhost:15000/team/app:1.0", "Straight from docker"],
+    ["ereg push oci:layout localhost:15000/team/app:1.0 --referrers", "With its signatures and SBOMs"]
   ]
 }
 
@@ -65,31 +65,59 @@ export const command = Command.make(
       { name: "push", global: input.global, references, done: "pushed" },
       Effect.gen(function* () {
         const output = yield* Output
-        const from = yield* source(yield* archive("push", input.archive))
-        const result = yield* push(from, references, {
+        const compress = Option.getOrElse(input.compress, () => "gzip" as const)
+        const from = yield* source(yield* archive("push", input.archive), compress)
+        const result = yield* pushEach(from, references, {
           platforms: input.global.platform,
-          compress: input.compress,
-          format: input.format,
+          ...Transfer.engineOptions(input),
           strict: input.strict,
           primary: input.primary,
           originalHosts: input.originalHosts,
           tag: Option.getOrUndefined(input.tag)
-        })
-        const missing = new Set(result.images.flatMap(({ missingPlatforms }) => missingPlatforms))
-        if (missing.size > 0) {
-          yield* output.warn(
-            `${from.name} lacks ${[...missing].join(", ")}, which its index lists; --strict refuses this`
-          )
-        }
-        yield* sayBlobs("pushed", result.blobs)
+        }).pipe(Effect.mapError((error) => withCommand(error, input.archive)))
+        const failed = yield* tellFailures(result)
+        yield* Transfer.sayMissing(
+          from.name,
+          result.images.flatMap(({ missingPlatforms }) => missingPlatforms)
+        )
+        if (result.images.length > 0) yield* Transfer.sayMoved("pushed", result)
         yield* output.print(
           result.images.map(({ reference }) => reference),
           {
             images: result.images.map((image) => ({ ...image, tag: Option.getOrNull(image.tag) })),
-            blobs: blobsJson(result.blobs)
+            ...Transfer.movedJson(result),
+            ...failed
           }
         )
+        if (result.failed.length > 0) yield* Effect.fail(new Exit.Failed({ code: Exit.code.failed }))
       })
     )
   }
 )
+
+// internal
+
+/** What is missing is a registry, and how it is given with these very words. */
+const withCommand = <E>(error: E, archive: string): E | ValidationError =>
+  error instanceof ValidationError && error.reason === "NoRegistry"
+    ? new ValidationError({ ...error, hint: `ereg push ${archive} --registry http://localhost:15000` })
+    : error
+
+/** Each failure as it would be told alone; where nothing was pushed at all, the one there is simply fails. */
+const tellFailures = ({ failed, images }: Effect.Effect.Success<ReturnType<typeof pushEach>>) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const [first, ...others] = failed.map(({ error, references }) => ({
+      argument: references.join(" "),
+      error,
+      failure: Exit.describe(error, "push")
+    }))
+    if (first === undefined) return {}
+    if (images.length === 0 && others.length === 0) return yield* Effect.fail(first.error)
+    const failures = [first, ...others]
+    yield* Effect.forEach(failures, ({ failure }) => output.error(failure), { discard: true })
+    return {
+      failed: failures.map(({ argument, failure }) => ({ argument, ...Exit.toJson(failure) })),
+      ...Exit.toJson(first.failure)
+    }
+  })

@@ -29,7 +29,9 @@ layer(registry, { excludeTestServices: true })("ereg pull and copy", (it) => {
             { reference: `${one}:1@${known.ociArchive}`, digest: known.ociArchive, mediaType: expect.any(String) },
             { reference: `${two}:1@${known.ociMultiarch}`, digest: known.ociMultiarch, mediaType: expect.any(String) }
           ],
-          blobs: { sent: 10, mounted: 0, existing: 0, bytesSent: expect.any(Number) }
+          blobs: { sent: 10, mounted: 0, existing: 0, bytesSent: expect.any(Number) },
+          referrers: 0,
+          changed: []
         })
       })
     )
@@ -125,7 +127,12 @@ layer(registry, { excludeTestServices: true })("ereg pull and copy", (it) => {
         expect(yield* output(["copy", `oci:${folder}/layout`, `${name}:2`])).toBe(`${name}:2@${known.ociArchive}\n`)
         const json = JSON.parse(yield* output(["copy", `${name}:2`, `${name}:3`, "--output", "json"]))
         expect(json.images).toEqual([
-          { reference: `${name}:3@${known.ociArchive}`, digest: known.ociArchive, mediaType: expect.any(String) }
+          {
+            reference: `${name}:3@${known.ociArchive}`,
+            digest: known.ociArchive,
+            mediaType: expect.any(String),
+            missingPlatforms: []
+          }
         ])
         const { stdoutBytes } = yield* ereg(["copy", `${name}:1`, "-"])
         expect(stdoutBytes.length).toBeGreaterThan(10_000)

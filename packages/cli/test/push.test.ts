@@ -65,7 +65,9 @@ layer(registry, { excludeTestServices: true })("ereg push", (it) => {
               missingPlatforms: ["linux/arm64", "linux/ppc64le"]
             }
           ],
-          blobs: { sent: 2, mounted: 0, existing: 0, bytesSent: 516 }
+          blobs: { sent: 2, mounted: 0, existing: 0, bytesSent: 516 },
+          referrers: 0,
+          changed: []
         })
         const strict = yield* ereg(["push", fixture("docker26-partial.tar"), reference, "--strict", "--output=json"])
         expect(strict.code).toBe(1)
@@ -131,7 +133,7 @@ layer(registry, { excludeTestServices: true })("ereg push", (it) => {
         const { code, stderr } = yield* ereg(["push", fixture("docker26-multi.tar")])
         expect(code).toBe(1)
         expect(stderr).toContain("no registry is configured for its tags fixture/app:1.0")
-        expect(stderr).toContain("try: ereg push --registry http://localhost:15000 ")
+        expect(stderr).toContain(`try: ereg push ${fixture("docker26-multi.tar")} --registry http://localhost:15000\n`)
       })
     )
   })

@@ -159,6 +159,36 @@ layer(registry, { excludeTestServices: true })("registry commands", (it) => {
         expect((yield* ereg(["digest", `${name}:2`])).code).toBe(1)
       })
     )
+    it.scoped("says what can be deleted where neither tag nor digest is named, and takes no `latest`", () =>
+      Effect.gen(function* () {
+        const { name } = yield* prepared
+        yield* output(["tag", `${name}:1`, "latest"])
+        for (const words of [[name], ["--manifest", "--force", name]]) {
+          const { code, stdout } = yield* ereg(["delete", ...words, "--output", "json"])
+          expect(code).toBe(1)
+          const { hint, reason } = errorOf(stdout) as Record<string, string>
+          expect(reason).toBe("NoTag")
+          for (const way of [`${name}:TAG`, `${name}@DIGEST`, "--manifest", "--match"]) expect(hint).toContain(way)
+        }
+        expect(yield* tagsOf(name)).toEqual(["1", "2", "latest"])
+      })
+    )
+    it.effect.each([
+      [["--referrers", "127.0.0.1:1/x:1"], "--manifest --referrers"],
+      [["--match", "pr-*", "--referrers", "127.0.0.1:1/x"], "--manifest"],
+      [["--keep-last", "3", "--force", "127.0.0.1:1/x"], "--yes"]
+    ] as const)("refuses %j, which would have no effect, and says what to write", ([words, instead]) =>
+      Effect.gen(function* () {
+        const { code, stderr } = yield* ereg(["delete", ...words])
+        expect(code).toBe(2)
+        expect(stderr).toContain(instead)
+      })
+    )
+    it.scoped("says in its help when an image is not removed", () =>
+      Effect.gen(function* () {
+        expect(yield* output(["delete", "--help"])).toContain("unless several tags or an index name it")
+      })
+    )
     it.scoped("tries every argument and ends with 1 if one failed", () =>
       Effect.gen(function* () {
         const { name } = yield* prepared
@@ -166,7 +196,7 @@ layer(registry, { excludeTestServices: true })("registry commands", (it) => {
         expect(code).toBe(1)
         expect(stderr).toContain(`error: delete ${name}:nope`)
         expect(JSON.parse(stdout)).toEqual({
-          deleted: [{ kind: "tag", reference: `${name}:1`, digest: null }],
+          deleted: [{ kind: "tag", reference: `${name}:1`, digest: null, referrers: [], leftReferrers: [] }],
           failed: [{ argument: `${name}:nope`, error: expect.objectContaining({ reason: "NotFound" }) }],
           error: expect.objectContaining({ reason: "NotFound" })
         })

@@ -50,6 +50,8 @@ export interface MemoryStdio {
 export interface MemoryOptions {
   /** Whether input and error look like a terminal. */
   readonly terminal?: boolean | undefined
+  /** Whether standard error looks like one too. Default: as `terminal`. */
+  readonly errorTerminal?: boolean | undefined
   readonly input?: Uint8Array | undefined
   readonly environment?: Readonly<Record<string, string>> | undefined
 }
@@ -65,6 +67,7 @@ export const memoryStdio = (options: MemoryOptions = {}): MemoryStdio => {
     }
   })
   const terminal = options.terminal === true
+  const errorTerminal = options.errorTerminal ?? terminal
   return {
     stdio: {
       input: () => Readable.from(options.input === undefined ? [] : [options.input]),
@@ -72,8 +75,8 @@ export const memoryStdio = (options: MemoryOptions = {}): MemoryStdio => {
       write: (data) => Effect.sync(() => void out.push(Buffer.from(data))),
       outputIsTerminal: false,
       // What makes a stream a terminal to those who draw on it.
-      error: terminal ? Object.assign(error, { isTTY: true, columns: 100 }) : error,
-      errorIsTerminal: terminal,
+      error: errorTerminal ? Object.assign(error, { isTTY: true, columns: 100 }) : error,
+      errorIsTerminal: errorTerminal,
       environment: { ...baseEnvironment, ...options.environment }
     },
     stdout: () => Buffer.concat(out).toString("utf8"),

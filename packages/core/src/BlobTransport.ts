@@ -153,7 +153,7 @@ export const streamOf = <E, R>(
   readonly compressed: () => Option.Option<Compressor.Result>
 } => {
   if (content._tag === "Compressed") {
-    const { result, stream } = compressor.gzip(content.plain, onBytes)
+    const { result, stream } = compressor.compress(content.algorithm, content.plain, onBytes)
     return { stream: dropBytes(stream, from), size: undefined, compressed: result }
   }
   return {

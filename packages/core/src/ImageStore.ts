@@ -26,6 +26,25 @@ export interface ImageReader<out E = never, out R = never> {
   readonly manifest: (descriptor: Descriptor) => Effect.Effect<Uint8Array, E, R>
   /** Where the content is; nothing is read yet. */
   readonly blob: (descriptor: Descriptor) => Effect.Effect<BlobContent<E, R>, E, R>
+  /**
+   * The manifests whose `subject` is this one, each once; empty where there are none. Absent: the source holds no
+   * referrers. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
+   */
+  readonly referrers?: ((descriptor: Descriptor) => Effect.Effect<ReadonlyArray<Descriptor>, E, R>) | undefined
+  /** Whether this error says that the source does not hold what it was asked for: a list may name what is gone. */
+  readonly isMissing?: ((error: unknown) => boolean) | undefined
+  /** What a tag of the same repository or layout names: cosign keeps signatures under tags made of a digest. */
+  readonly tagged?: ((tag: string) => Effect.Effect<Option.Option<Descriptor>, E, R>) | undefined
+  /** A plain layer that the source has compressed while it read it, ready to be moved; `None` where it has not. */
+  readonly compressed?:
+    | ((
+        diffId: Digest,
+        algorithm: Algorithm
+      ) => Option.Option<{
+        readonly descriptor: Pick<Descriptor, "digest" | "size">
+        readonly content: PlainContent<E, R>
+      }>)
+    | undefined
   /** Fails where the source changed since it was opened. Run before anything is made visible in a target. */
   readonly unchanged?: Effect.Effect<void, E, R> | undefined
 }
@@ -66,6 +85,10 @@ export interface ImageTarget<out E = never, out R = never> {
 export interface ImageWriter<out E = never, out R = never> {
   /** Whether this manifest and all it names are there. `false` is always safe. */
   readonly hasManifest: (descriptor: Descriptor) => Effect.Effect<boolean, E, R>
+  /** Whether the target has this name, and it names exactly this manifest. Absent: the target is written to anyway. */
+  readonly isTagged?: ((descriptor: Descriptor, name: ImageName) => Effect.Effect<boolean, E, R>) | undefined
+  /** The referrers of this manifest that the target has. Absent: the target cannot say. */
+  readonly referrers?: ((descriptor: Descriptor) => Effect.Effect<ReadonlyArray<Descriptor>, E, R>) | undefined
   /** Makes the blob present, by the cheapest way there is, and verifies it. */
   readonly writeBlob: <E1, R1>(write: BlobWrite<E1, R1>) => Effect.Effect<BlobWritten, E | E1, R | R1>
   /**
@@ -80,7 +103,10 @@ export interface ImageWriter<out E = never, out R = never> {
   ) => Effect.Effect<void, E, R>
   /** Whether a manifest was refused for lack of what it names, although the target had said that it is there. */
   readonly lacksContent?: ((error: unknown) => boolean) | undefined
-  /** Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing under that name. */
+  /**
+   * Makes everything visible under the target's final name. The success path only: closing the scope without it leaves nothing
+   * under that name. In a registry, where a tag is seen as soon as it is put, it finishes the lists of referrers.
+   */
   readonly commit?: Effect.Effect<void, E, R> | undefined
 }
 
@@ -121,6 +147,7 @@ export interface BytesContent {
 /** Can be run again from its first byte. */
 export interface StreamContent<out E = never, out R = never> {
   readonly _tag: "Stream"
+  /** Bytes; infinite where that is known only at the end, which is allowed for content that is compressed on the way. */
   readonly size: number
   readonly stream: Stream.Stream<Uint8Array, E, R>
 }
@@ -136,6 +163,11 @@ export interface FileContent<out E = never, out R = never> {
   readonly stream: Stream.Stream<Uint8Array, E, R>
   /** The source's error for a failure of reading by descriptor. */
   readonly readError: (cause: unknown) => E
+  /**
+   * Of a file that is written meanwhile: settles when all bytes before this position of the file are there. Only for
+   * content that is compressed; `stream` waits by itself. Absent: all bytes are there.
+   */
+  readonly arrived?: ((position: number) => Promise<void>) | undefined
 }
 
 /** A blob of a registry. */
@@ -154,9 +186,13 @@ export interface RemoteContent<out E = never, out R = never> {
   readonly save: <E1, R1>(sink: BlobSink<E1, R1>) => Effect.Effect<void, E | E1, R | R1>
 }
 
-/** `plain`, gzipped on the way. The plain bytes must have the digest `diffId`, else the write fails. */
+/** How a layer can be compressed. */
+export type Algorithm = "gzip" | "zstd"
+
+/** `plain`, compressed on the way. The plain bytes must have the digest `diffId`, else the write fails. */
 export interface CompressedContent<out E = never, out R = never> {
   readonly _tag: "Compressed"
+  readonly algorithm: Algorithm
   readonly plain: PlainContent<E, R>
   readonly diffId: Digest
 }

@@ -16,6 +16,8 @@ import type { ValidationError } from "./ValidationError.js"
 export interface ListOptions {
   /** Names asked for in one request, 1 to 1000. Default 1000; registries may send fewer. */
   readonly pageSize?: number | undefined
+  /** Fail with `Protocol` where the registry sends a page twice, rather than warn and end there. Default false. */
+  readonly complete?: boolean | undefined
 }
 
 type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig
@@ -60,7 +62,14 @@ export const streamRepositories = (
     Effect.gen(function* () {
       const endpoint = yield* RegistryConfig.find(host)
       const client = yield* Client.make(endpoint, { repository: Option.none(), scopes: [Scopes.catalog] })
-      return Page.names(client, `list repositories of ${endpoint.host}`, "_catalog", "repositories", options.pageSize)
+      return Page.names(
+        client,
+        `list repositories of ${endpoint.host}`,
+        "_catalog",
+        "repositories",
+        options.pageSize,
+        options.complete
+      )
     })
   )
 
@@ -107,7 +116,8 @@ export const streamTags = (
         `list tags of ${Client.nameOf(client, name)}`,
         `${name}/tags/list`,
         "tags",
-        options.pageSize
+        options.pageSize,
+        options.complete
       )
     })
   )

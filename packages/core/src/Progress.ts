@@ -6,7 +6,10 @@ import type { Digest } from "./model/Digest.js"
 export type ProgressEvent =
   /** The copy knows what it has to move. `bytes` counts blobs, uncompressed where they are compressed on the way. */
   | { readonly _tag: "Planned"; readonly blobs: number; readonly bytes: number }
-  /** `digest` is the one of the source: the diff ID of a layer that is compressed on the way. */
+  /**
+   * `digest` is the one of the source: the diff ID of a layer that is compressed on the way. `size` is what the source
+   * holds: of a layer that is decompressed first, more bytes than that go by.
+   */
   | { readonly _tag: "BlobStarted"; readonly digest: Digest; readonly size: number }
   /** An earlier run left so many bytes of the blob, which are not moved again. */
   | { readonly _tag: "BlobResumed"; readonly digest: Digest; readonly bytes: number }
@@ -14,6 +17,8 @@ export type ProgressEvent =
   | { readonly _tag: "BlobProgress"; readonly digest: Digest; readonly bytes: number }
   | { readonly _tag: "BlobDone"; readonly digest: Digest; readonly outcome: BlobWritten["outcome"] }
   | { readonly _tag: "ManifestDone"; readonly digest: Digest; readonly tags: ReadonlyArray<string> }
+  /** `done` of `total` things were looked at, `what` they are: `tags of localhost:5000/app for other uses`. */
+  | { readonly _tag: "Looking"; readonly what: string; readonly done: number; readonly total: number }
   /** An attempt failed and is made again. */
   | { readonly _tag: "Retrying"; readonly operation: string; readonly attempt: number; readonly message: string }
   /** Something the user should know and that stops nothing. */

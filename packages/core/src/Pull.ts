@@ -2,6 +2,7 @@
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
+import * as Transfer from "./Copy/Transfer.js"
 import * as Copy from "./Copy.js"
 import type { ImageName, ImageTarget } from "./ImageStore.js"
 import type { Descriptor } from "./model/Descriptor.js"
@@ -10,7 +11,7 @@ import * as RegistryConfig from "./RegistryConfig.js"
 import type { RegistryError } from "./RegistryError.js"
 import type { ValidationError } from "./ValidationError.js"
 
-export interface PullOptions extends Pick<Copy.Options, "concurrency" | "platforms"> {}
+export interface PullOptions extends Omit<Copy.Options, "strict" | "permits"> {}
 
 export interface PulledImage {
   /** As it was asked for. */
@@ -23,13 +24,18 @@ export interface PulledImage {
 export interface PullResult {
   readonly images: ReadonlyArray<PulledImage>
   readonly blobs: Copy.BlobCounts
+  /** Manifests that refer to the images and were moved with them. */
+  readonly referrers: number
+  /** Digests that are others in the target than in the registry. */
+  readonly changed: ReadonlyArray<Copy.Changed>
 }
 
 type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig
 
 /**
  * Pulls one or several images into one target, which appears under its final name only when all are complete and
- * verified. What a reference names is moved whole, unless `platforms` say otherwise; digests never change.
+ * verified. What a reference names is moved whole, unless `platforms` say otherwise; digests change only where a
+ * conversion is asked for.
  *
  * Fails with a RegistryError, the target's own error, or a ValidationError (`InvalidReference`, `PlatformNotFound`, what
  * is wrong with a manifest).
@@ -74,17 +80,14 @@ export const pull: {
       const writer = yield* target.open
       const results = yield* Effect.forEach(sources, ({ entry, reader, reference, source }) =>
         Effect.map(
-          Copy.transfer(source.name, reader, writer, entry, { ...options, concurrency, names: entry.names }),
-          (result) => ({
-            image: { reference, descriptor: result.descriptor, names: result.names },
-            blobs: result.blobs
-          })
+          Transfer.transfer(source.name, reader, writer, entry, { ...options, concurrency, names: entry.names }),
+          (result) => ({ ...result, reference })
         )
       )
       yield* writer.commit ?? Effect.void
       return {
-        images: results.map(({ image }) => image),
-        blobs: Copy.sumCounts(results.map(({ blobs }) => blobs))
+        images: results.map(({ descriptor, names, reference }) => ({ reference, descriptor, names })),
+        ...Transfer.sum(results)
       }
     }).pipe(Effect.scoped, Effect.withSpan("effect-registry.pull", { attributes: { target: target.name } }))
 )

@@ -1,9 +1,12 @@
 /** From an archive, or any other source, to a registry. */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Memo from "./Copy/Memo.js"
+import * as Transfer from "./Copy/Transfer.js"
 import * as Copy from "./Copy.js"
 import type { ImageEntry, ImageName, ImageReader, ImageSource } from "./ImageStore.js"
 import type { Digest } from "./model/Digest.js"
@@ -35,17 +38,28 @@ export interface PushedImage {
   readonly missingPlatforms: ReadonlyArray<string>
 }
 
+/** Where an image could not be pushed to. */
+export interface FailedPush<out E> {
+  /** `HOST/REPOSITORY:TAG`, each that the image would have got there. */
+  readonly references: ReadonlyArray<string>
+  readonly error: E
+}
+
 export interface PushResult {
   /** One entry a tag, in the order of the references or of the archive. */
   readonly images: ReadonlyArray<PushedImage>
   readonly blobs: Copy.BlobCounts
+  /** Manifests that refer to the images and were moved with them. */
+  readonly referrers: number
+  /** Digests that are others in the registry than in the source. */
+  readonly changed: ReadonlyArray<Copy.Changed>
 }
 
 type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig
 
 /**
  * Pushes the image of `source` under one or several references; without any, every tag of the source to the configured
- * registry. Returns what is there now, one entry a tag.
+ * registry. Returns what is there now, one entry a tag. Stops at the first failure; `pushEach` goes on.
  *
  * Fails with a RegistryError, the source's own error, or a ValidationError: `SeveralImages`, `NoTag`, `NoRegistry`,
  * `NameConflict` (before anything is sent), `InvalidReference`, `MissingContent` (`strict`), `LayerMismatch`.
@@ -78,24 +92,55 @@ export const push: {
 } = dual(
   (args) => typeof args[0] === "object" && "open" in args[0],
   <E, R>(source: ImageSource<E, R>, references: string | ReadonlyArray<string> = [], options: PushOptions = {}) =>
-    Effect.gen(function* () {
-      const config = yield* RegistryConfig.RegistryConfig
-      const wanted = typeof references === "string" ? [references] : references
-      const reader = yield* source.open
-      const entries = yield* reader.images
-      const placed =
-        wanted.length > 0
-          ? yield* placeByReference(source.name, entries, wanted)
-          : yield* placeByName(source.name, entries, config, options)
-      yield* refuseConflicts(source.name, placed)
-      return yield* run(source.name, reader, placed, {
-        ...options,
-        concurrency: options.concurrency ?? config.concurrency
-      })
-    }).pipe(Effect.scoped, Effect.withSpan("effect-registry.push", { attributes: { source: source.name } }))
+    Effect.flatMap(pushAll(source, references, options, true), ({ failed: [first], ...result }) =>
+      first === undefined ? Effect.succeed(result) : Effect.fail(first.error)
+    )
 )
 
+/**
+ * As `push`, but what fails in one repository keeps nothing from the others: what was not pushed, and why, stands in
+ * `failed`. Fails where nothing can be pushed at all: the source cannot be read, a reference is malformed.
+ *
+ * @example
+ * ```ts
+ * import { pushEach } from "@effect-registry/core"
+ * import { DockerArchive } from "@effect-registry/tar"
+ *
+ * const program = pushEach(DockerArchive.file("app.tar"), ["localhost:15000/app:1.0", "mirror.example/app:1.0"])
+ * ```
+ * @since 0.1.0
+ */
+export const pushEach = <E, R>(
+  source: ImageSource<E, R>,
+  references: string | ReadonlyArray<string> = [],
+  options: PushOptions = {}
+): Effect.Effect<
+  PushResult & { readonly failed: ReadonlyArray<FailedPush<RegistryError | ValidationError | E>> },
+  RegistryError | ValidationError | E,
+  Environment | R
+> => pushAll(source, references, options, false)
+
 // internal
+
+const pushAll = <E, R>(
+  source: ImageSource<E, R>,
+  references: string | ReadonlyArray<string>,
+  options: PushOptions,
+  stops: boolean
+) =>
+  Effect.gen(function* () {
+    const config = yield* RegistryConfig.RegistryConfig
+    const wanted = [...new Set(typeof references === "string" ? [references] : references)]
+    const reader = yield* source.open
+    const entries = yield* reader.images
+    const placed =
+      wanted.length > 0
+        ? yield* placeByReference(source.name, entries, wanted)
+        : yield* placeByName(source.name, entries, config, options)
+    yield* refuseConflicts(source.name, placed)
+    const concurrency = options.concurrency ?? config.concurrency
+    return yield* run(source.name, reader, distinct(placed), { ...options, concurrency }, stops)
+  }).pipe(Effect.scoped, Effect.withSpan("effect-registry.push", { attributes: { source: source.name } }))
 
 /** One tag, or digest, that one image gets. */
 interface Placed {
@@ -197,47 +242,72 @@ const refuseConflicts = (subject: string, placed: ReadonlyArray<Placed>): Effect
   return Effect.void
 }
 
+/** Two references may come to one name, and two tags of an archive to one with `tag`. */
+const distinct = (placed: ReadonlyArray<Placed>): ReadonlyArray<Placed> => [
+  ...new Map(placed.map((each) => [`${placeName(each)}@${Option.getOrElse(each.digest, () => "")}`, each])).values()
+]
+
+type Group = readonly [Placed, ...ReadonlyArray<Placed>]
+
 const run = <E, R>(
   subject: string,
   reader: ImageReader<E, R>,
   placed: ReadonlyArray<Placed>,
-  options: Copy.Options
-): Effect.Effect<PushResult, RegistryError | ValidationError | E, Environment | R | Scope.Scope> =>
+  options: Copy.Options,
+  stops: boolean
+) =>
   Effect.gen(function* () {
-    const memo = Copy.makeMemo()
     const pushed = new Map<Placed, PushedImage>()
-    const counts: Array<Copy.BlobCounts> = []
+    const results: Array<Copy.CopyResult> = []
+    const failed: Array<FailedPush<RegistryError | ValidationError | E>> = []
+    const memos = new Map<string, Memo.Memo>()
     for (const group of groupByImage(placed)) {
-      const { endpoint, entry, repository } = group[0]
-      const writer = yield* Registry.repository(`${endpoint.host}/${repository}`).open
-      const result = yield* Copy.transfer(subject, reader, writer, entry, {
-        ...options,
-        memo,
-        repository,
-        names: group.flatMap(
-          ({ tag }): ReadonlyArray<ImageName> =>
-            Option.isNone(tag) ? [] : [{ repository: Option.some(repository), tag }]
-        ),
-        expected: Option.getOrUndefined(Option.firstSomeOf(group.map(({ digest }) => digest)))
-      })
-      counts.push(result.blobs)
+      const { endpoint, entry } = group[0]
+      const memo = memos.get(endpoint.origin) ?? Memo.make()
+      memos.set(endpoint.origin, memo)
+      const outcome = yield* Effect.either(Effect.scoped(pushGroup(subject, reader, group, { ...options, memo })))
+      if (Either.isLeft(outcome)) {
+        failed.push({ references: group.map(placeName), error: outcome.left })
+        if (stops) break
+        continue
+      }
+      const { descriptor } = outcome.right
+      results.push(outcome.right)
       for (const each of group) {
         pushed.set(each, {
-          reference: `${placeName(each)}@${result.descriptor.digest}`,
+          reference: `${placeName(each)}@${descriptor.digest}`,
           host: endpoint.host,
-          repository,
+          repository: each.repository,
           tag: each.tag,
-          digest: result.descriptor.digest,
-          mediaType: result.descriptor.mediaType,
+          digest: descriptor.digest,
+          mediaType: descriptor.mediaType,
           missingPlatforms: entry.missingPlatforms
         })
       }
     }
-    return { images: placed.flatMap((each) => pushed.get(each) ?? []), blobs: Copy.sumCounts(counts) }
+    return { images: placed.flatMap((each) => pushed.get(each) ?? []), ...Transfer.sum(results), failed }
+  })
+
+const pushGroup = <E, R>(
+  subject: string,
+  reader: ImageReader<E, R>,
+  group: Group,
+  options: Copy.Options & { readonly memo: Memo.Memo }
+): Effect.Effect<Copy.CopyResult, RegistryError | ValidationError | E, Environment | R | Scope.Scope> =>
+  Effect.gen(function* () {
+    const { endpoint, entry, repository } = group[0]
+    const writer = yield* Registry.repository(`${endpoint.host}/${repository}`).open
+    const names = group.flatMap(
+      ({ tag }): ReadonlyArray<ImageName> => (Option.isNone(tag) ? [] : [{ repository: Option.some(repository), tag }])
+    )
+    const expected = Option.getOrUndefined(Option.firstSomeOf(group.map(({ digest }) => digest)))
+    const result = yield* Transfer.transfer(subject, reader, writer, entry, { ...options, repository, names, expected })
+    yield* writer.commit ?? Effect.void
+    return result
   })
 
 /** The places that one transfer serves: one image in one repository. Never empty. */
-const groupByImage = (placed: ReadonlyArray<Placed>): ReadonlyArray<readonly [Placed, ...ReadonlyArray<Placed>]> => {
+const groupByImage = (placed: ReadonlyArray<Placed>): ReadonlyArray<Group> => {
   const groups: Array<[Placed, ...Array<Placed>]> = []
   for (const each of placed) {
     const group = groups.find(
@@ -259,6 +329,6 @@ const noTag = (subject: string, message: string): ValidationError =>
 const noRegistry = (subject: string, names: ReadonlyArray<ImageName>): ValidationError => {
   const tags = names.map(Copy.formatName)
   return ValidationError.of("NoRegistry", subject, `no registry is configured for its tags ${tags.join(", ")}`, {
-    hint: `ereg push --registry http://localhost:15000 ${subject.replace(/^[a-z-]+:/, "")}`
+    hint: "give one: --registry http://localhost:15000, EREG_REGISTRY, or the `url` of RegistryConfig"
   })
 }

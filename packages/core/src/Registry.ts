@@ -5,9 +5,12 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as BlobInfoCache from "./BlobInfoCache.js"
 import type { ImageName, ImageSource, ImageTarget, RemoteContent } from "./ImageStore.js"
+import type { Descriptor } from "./model/Descriptor.js"
 import type { Digest } from "./model/Digest.js"
 import * as ManifestModel from "./model/Manifest.js"
 import * as Reference from "./model/Reference.js"
+import { isDigestTag } from "./model/TagFilter.js"
+import * as Additions from "./Registry/Additions.js"
 import * as Auth from "./Registry/Auth.js"
 import * as Blob from "./Registry/Blob.js"
 import * as Client from "./Registry/Client.js"
@@ -15,6 +18,7 @@ import { connect } from "./Registry/Connection.js"
 import * as Download from "./Registry/Download.js"
 import * as Manifest from "./Registry/Manifest.js"
 import { type Place, reading } from "./Registry/Mirror.js"
+import * as Referrers from "./Registry/Referrers.js"
 import * as Upload from "./Registry/Upload.js"
 import type { RegistryConfig } from "./RegistryConfig.js"
 import { RegistryError } from "./RegistryError.js"
@@ -46,6 +50,8 @@ export const image = (
     const identifier = Reference.identifier(parsed)
     // The engine asks for the root's bytes again, and its digest vouches for them.
     const held = new Map<Digest, Uint8Array>()
+    /** Which list a referrer's descriptor came from. */
+    const claims = new Map<Digest, Referrers.Claim>()
     return {
       images: Effect.gen(function* () {
         const { bytes, descriptor } = yield* first(({ client, repository }) =>
@@ -66,7 +72,12 @@ export const image = (
                 Effect.map(Manifest.get(client, repository, digest, { mediaType, size }), (manifest) => manifest.bytes)
               )
             : Effect.succeed(bytes)
-        }),
+        }).pipe(
+          Effect.mapError((error) => {
+            const claim = claims.get(digest)
+            return claim === undefined ? error : Referrers.blame(own, claim, error)
+          })
+        ),
       blob: ({ digest, size }) =>
         Effect.sync((): RemoteContent<RegistryError> => {
           const at = ({ client, repository }: Place) => Download.remote(client, repository, digest, size)
@@ -79,7 +90,24 @@ export const image = (
             streamFrom: (offset) => Stream.unwrap(Effect.map(there, (place) => at(place).streamFrom(offset))),
             save: (sink) => first((place) => at(place).save(sink))
           }
-        })
+        }),
+      referrers: ({ digest }) =>
+        Effect.map(
+          first((place) => Referrers.listAt(place, own, digest)),
+          ({ referrers, source }) => {
+            for (const each of referrers) claims.set(each.digest, { source, subject: digest })
+            return referrers
+          }
+        ),
+      isMissing: (error) => error instanceof RegistryError && error.reason === "NotFound",
+      tagged: (tag) =>
+        first((place) =>
+          Effect.flatMap(Manifest.head(place.client, place.repository, tag), (found) =>
+            Option.isSome(found) || place === own
+              ? Effect.succeed(found)
+              : Effect.fail(Manifest.notFound(place.client, place.repository, tag))
+          )
+        )
     }
   })
 })
@@ -104,12 +132,26 @@ export const repository = (
   name: typeof reference === "string" ? reference : Reference.format(reference),
   open: Effect.gen(function* () {
     const { client, repository } = yield* connect(reference, Reference.parseRepository, "pull", "push")
+    /** What each tag was found to name, so that nobody asks twice in one run. */
+    const tagged = new Map<string, Option.Option<Descriptor>>()
+    const additions = yield* Additions.make(client, repository)
     return {
       hasManifest: ({ digest, size }) =>
         Effect.map(
           Manifest.head(client, repository, digest),
           Option.exists((there) => there.digest === digest && there.size === size)
         ),
+      isTagged: ({ digest }, { tag }) =>
+        Effect.gen(function* () {
+          const there = yield* Manifest.headReadable(
+            client,
+            repository,
+            Option.getOrElse(tag, () => digest)
+          )
+          if (Option.isSome(tag)) tagged.set(tag.value, there)
+          return Option.exists(there, (descriptor) => descriptor.digest === digest)
+        }),
+      referrers: ({ digest }) => Effect.map(Referrers.list(client, repository, digest), ({ referrers }) => referrers),
       writeBlob: (write) =>
         Effect.gen(function* () {
           const cache = yield* BlobInfoCache.BlobInfoCache
@@ -127,14 +169,30 @@ export const repository = (
           const tags = [...new Set(names.flatMap((name) => Option.toArray(name.tag)))]
           // A tag would take any bytes, whatever digest they were said to have.
           const { digest, mediaType } = descriptor
-          yield* ManifestModel.decode(bytes, { subject: Client.nameOf(client, repository), mediaType, digest })
-          yield* Effect.forEach(
-            tags.length === 0 ? [digest] : tags,
-            (identifier) =>
-              (force === true ? Manifest.put : Manifest.tag)(client, repository, identifier, descriptor, bytes),
-            { discard: true }
+          const manifest = yield* ManifestModel.decode(bytes, {
+            subject: Client.nameOf(client, repository),
+            mediaType,
+            digest
+          })
+          // Whoever sees an image by its tag finds what refers to it; cosign's tags are no images.
+          const isSeen = tags.some((tag) => !isDigestTag(tag))
+          if (isSeen) yield* additions.write
+          const listed = yield* Effect.forEach(tags.length === 0 ? [digest] : tags, (identifier) =>
+            Effect.gen(function* () {
+              const before = tagged.get(identifier)
+              tagged.delete(identifier)
+              const answer =
+                force === true
+                  ? yield* Manifest.put(client, repository, identifier, descriptor, bytes)
+                  : yield* Manifest.tag(client, repository, identifier, descriptor, bytes, before)
+              tagged.set(identifier, Option.some(descriptor))
+              return answer
+            })
           )
-        })
+          yield* additions.add(manifest, listed)
+          if (isSeen) yield* additions.write
+        }),
+      commit: additions.write
     }
   })
 })

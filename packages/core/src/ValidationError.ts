@@ -15,6 +15,8 @@ export const Reason = Schema.Literal(
   "InvalidImageConfig",
   "InvalidArchive",
   "LayerMismatch",
+  /** Compressed data that does not decompress. */
+  "DamagedData",
   "DigestMismatch",
   "TooLarge",
   "NoImage",
@@ -25,6 +27,8 @@ export const Reason = Schema.Literal(
   "MissingContent",
   "PlatformNotFound",
   "InvalidOption",
+  /** A file of settings, such as a sync's. */
+  "InvalidConfig",
   /** A file or program that holds credentials cannot be used. */
   "InvalidCredentials"
 )

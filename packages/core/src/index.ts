@@ -4,6 +4,7 @@ export * as BlobTransport from "./BlobTransport.js"
 export * as Compressor from "./Compressor.js"
 export {
   type BlobCounts,
+  type Changed,
   type CopyOptions,
   type CopyResult,
   copy,
@@ -41,14 +42,18 @@ export * as Manifest from "./model/Manifest.js"
 export * as MediaType from "./model/MediaType.js"
 export * as Platform from "./model/Platform.js"
 export * as Reference from "./model/Reference.js"
+export * as Referrer from "./model/Referrer.js"
+export * as TagFilter from "./model/TagFilter.js"
 export { type PingResult, ping } from "./Ping.js"
 export * as ProcessLock from "./ProcessLock.js"
 export * as Progress from "./Progress.js"
 export { type PulledImage, type PullOptions, type PullResult, pull } from "./Pull.js"
-export { type PushedImage, type PushOptions, type PushResult, push } from "./Push.js"
+export { type FailedPush, type PushedImage, type PushOptions, type PushResult, push, pushEach } from "./Push.js"
+export { type ReferrersOptions, type ReferrersResult, referrers } from "./Referrers.js"
 export * as Registry from "./Registry.js"
 export * as RegistryConfig from "./RegistryConfig.js"
 export { OciErrorCode, RegistryError, safeUrl } from "./RegistryError.js"
+export * as Retention from "./Retention.js"
 export { type TagResult, tag } from "./Tag.js"
 export * as UploadJournal from "./UploadJournal.js"
 export { type Issue, ValidationError } from "./ValidationError.js"

@@ -11,9 +11,16 @@ describe("BlobInfoCache", () => {
     it.effect("knows what a layer became", () =>
       Effect.gen(function* () {
         const cache = yield* BlobInfoCache.makeMemory
-        assert.isTrue(Option.isNone(yield* cache.compressed(digest("1"))))
-        yield* cache.recordCompressed(digest("1"), { digest: digest("2"), size: 7 })
-        assert.deepStrictEqual(yield* cache.compressed(digest("1")), Option.some({ digest: digest("2"), size: 7 }))
+        assert.isTrue(Option.isNone(yield* cache.compressed(digest("1"), "gzip")))
+        yield* cache.recordCompressed(digest("1"), "gzip", { digest: digest("2"), size: 7 })
+        assert.isTrue(Option.isNone(yield* cache.compressed(digest("1"), "zstd")))
+        yield* cache.recordCompressed(digest("1"), "zstd", { digest: digest("3"), size: 6 })
+        const other = yield* cache.compressed(digest("1"), "zstd")
+        assert.deepStrictEqual(other, Option.some({ digest: digest("3"), size: 6 }))
+        assert.deepStrictEqual(
+          yield* cache.compressed(digest("1"), "gzip"),
+          Option.some({ digest: digest("2"), size: 7 })
+        )
       })
     )
     it.effect("knows the last repositories of a blob, for each registry and account", () =>
@@ -32,8 +39,8 @@ describe("BlobInfoCache", () => {
   it.effect("remembers nothing by default", () =>
     Effect.gen(function* () {
       const cache = yield* BlobInfoCache.BlobInfoCache
-      yield* cache.recordCompressed(digest("1"), { digest: digest("2"), size: 7 })
-      assert.isTrue(Option.isNone(yield* cache.compressed(digest("1"))))
+      yield* cache.recordCompressed(digest("1"), "gzip", { digest: digest("2"), size: 7 })
+      assert.isTrue(Option.isNone(yield* cache.compressed(digest("1"), "gzip")))
     })
   )
 })

@@ -118,7 +118,7 @@ describe("BlobTransport", () => {
       Effect.gen(function* () {
         const diffId = Digest.fromBytes(bytes("hello"))
         const plain = { _tag: "Bytes" as const, bytes: bytes("hello") }
-        const made = yield* prepare({ _tag: "Compressed", plain, diffId })
+        const made = yield* prepare({ _tag: "Compressed", algorithm: "gzip", plain, diffId })
         assert.isUndefined(made.body.contentLength)
         const { body } = made
         assert.strictEqual(body._tag, "Stream")

@@ -10,51 +10,14 @@ import fc from "fast-check"
 import { base64, sourceSha256 } from "../src/Compressor/deflateWasm.js"
 import * as Compressor from "../src/Compressor.js"
 import type { PlainContent } from "../src/ImageStore.js"
+import { kinds, make, numbers } from "./Compressor/kinds.js"
 
 const MiB = 1 << 20
 const sha256 = (bytes: Uint8Array): string => `sha256:${Crypto.createHash("sha256").update(bytes).digest("hex")}`
 
-/** The same bytes on every machine: a linear congruential generator and what is made of it. */
-const numbers = (seed: number): (() => number) => {
-  let x = seed >>> 0
-  return () => {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0
-    return x >>> 8
-  }
-}
-const kinds: Record<string, (size: number) => Uint8Array> = {
-  zeros: (size) => new Uint8Array(size),
-  noise: (size) => {
-    const next = numbers(1)
-    return new Uint8Array(size).map(() => next() & 255)
-  },
-  "four letters": (size) => {
-    const next = numbers(2)
-    return new Uint8Array(size).map(() => 97 + (next() & 3))
-  },
-  words: (size) => {
-    const next = numbers(3)
-    const words = ["layer", "manifest", "digest", "the ", "of ", "registry", "\n", "0.1.2", "/usr/lib/", "==", "\0\0\0"]
-    let text = ""
-    while (text.length < size) text += words[next() % words.length]
-    return new TextEncoder().encode(text.slice(0, size))
-  },
-  "noise and zeros by turns": (size) => {
-    const next = numbers(4)
-    return new Uint8Array(size).map((_, i) => ((i >> 15) & 1 ? next() & 255 : 0))
-  },
-  "a flat ramp": (size) => new Uint8Array(size).map((_, i) => i & 255),
-  "far repeats": (size) => {
-    const next = numbers(5)
-    const piece = new Uint8Array(32_768).map(() => next() & 255)
-    return new Uint8Array(size).map((_, i) => piece[i % piece.length] ?? 0)
-  }
-}
-const make = (kind: string, size: number): Uint8Array => (kinds[kind] ?? kinds.zeros ?? (() => new Uint8Array()))(size)
-
 const gzip = (plain: PlainContent) =>
   Effect.gen(function* () {
-    const { result, stream } = Compressor.portable.gzip(plain, () => {})
+    const { result, stream } = Compressor.portable.compress("gzip", plain, () => {})
     const bytes = Buffer.concat(Chunk.toReadonlyArray(yield* Stream.runCollect(stream)))
     return { bytes, result: Option.getOrThrow(result()) }
   })
@@ -122,7 +85,7 @@ describe("Compressor", () => {
     it.effect("compresses afresh in every run, and tells each byte it read", () =>
       Effect.gen(function* () {
         let read = 0
-        const compressed = Compressor.portable.gzip(bytesOf(make("words", MiB + 5)), (n) => {
+        const compressed = Compressor.portable.compress("gzip", bytesOf(make("words", MiB + 5)), (n) => {
           read += n
         })
         expect(compressed.result()).toEqual(Option.none())
@@ -140,7 +103,7 @@ describe("Compressor", () => {
     it.effect("fails with the error of the source", () =>
       Effect.gen(function* () {
         const stream = Stream.concat(Stream.succeed(new Uint8Array(10)), Stream.fail("gone" as const))
-        const compressed = Compressor.portable.gzip({ _tag: "Stream", size: 20, stream }, () => {})
+        const compressed = Compressor.portable.compress("gzip", { _tag: "Stream", size: 20, stream }, () => {})
         expect(yield* Effect.flip(Stream.runDrain(compressed.stream))).toBe("gone")
         expect(compressed.result()).toEqual(Option.none())
       })

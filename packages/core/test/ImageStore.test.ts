@@ -86,4 +86,38 @@ describe("MemoryStore", () => {
       assert.strictEqual((yield* Effect.flip(reader.manifest(unknown))).reason, "MissingContent")
     }).pipe(Effect.scoped)
   )
+
+  it.effect("lists what refers to a manifest once it is committed", () =>
+    Effect.gen(function* () {
+      const store = MemoryStore.make()
+      const image = yield* write(store, "a", [name("app", "1")])
+      const document = { schemaVersion: 2, artifactType: "application/vnd.example.sbom", manifests: [], subject: image }
+      const content = bytes(JSON.stringify(document))
+      const sbom = described(MediaType.ociIndex, content)
+      const writer = yield* store.target.open
+      yield* writer.writeManifest(sbom, content, [])
+      const reader = yield* store.source().open
+      const listed = () =>
+        Effect.all([reader.referrers?.(image), writer.referrers?.(image)].map((each) => each ?? Effect.die("none")))
+      assert.deepStrictEqual(yield* listed(), [[], []])
+      yield* writer.commit ?? Effect.void
+      const referrer = { ...sbom, artifactType: "application/vnd.example.sbom" }
+      assert.deepStrictEqual(yield* listed(), [[referrer], [referrer]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("knows what a tag names, and whether it names exactly this", () =>
+    Effect.gen(function* () {
+      const store = MemoryStore.make()
+      const first = yield* write(store, "a", [name("app", "1")])
+      const second = yield* write(store, "b", [name("app", "2")])
+      const reader = yield* store.source().open
+      const writer = yield* store.target.open
+      assert.deepStrictEqual(yield* reader.tagged?.("2") ?? Effect.die("none"), Option.some(second))
+      assert.deepStrictEqual(yield* reader.tagged?.("3") ?? Effect.die("none"), Option.none())
+      assert.isTrue(yield* writer.isTagged?.(first, name("app", "1")) ?? Effect.die("none"))
+      assert.isFalse(yield* writer.isTagged?.(second, name("app", "1")) ?? Effect.die("none"))
+      assert.isFalse(yield* writer.isTagged?.(first, name("other", "1")) ?? Effect.die("none"))
+    }).pipe(Effect.scoped)
+  )
 })

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
-import { push } from "@effect-registry/core"
+import { push, pushEach } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
 import { EmbeddedRegistry, Faults } from "@effect-registry/server"
 import { DockerArchive, OciArchive } from "@effect-registry/tar"
@@ -69,6 +69,29 @@ describe("Push", () => {
         assert.strictEqual(new Set(result.images.map(({ digest }) => digest)).size, 1)
         assert.strictEqual(result.blobs.sent, 3)
         assert.strictEqual(result.blobs.mounted, 3)
+      })
+    )
+
+    it.scopedLive("believes no registry to have what another one got", () =>
+      Effect.gen(function* () {
+        const [one, two] = [yield* embedded, yield* embedded]
+        const source = DockerArchive.file(Fixture.archives.docker26Multi, { image: "fixture/app:1.0" })
+        const result = yield* push(source, [`${one.host}/app:1`, `${two.host}/app:1`]).pipe(Effect.provide(one.layer))
+        assert.strictEqual(result.images.length, 2)
+        assert.deepStrictEqual({ ...result.blobs, bytesSent: 0 }, { sent: 6, mounted: 0, existing: 0, bytesSent: 0 })
+        const asked = (yield* two.recorder.exchanges).filter(
+          ({ method, path }) => method === "HEAD" && path.includes("/blobs/")
+        )
+        assert.strictEqual(asked.length, 3)
+      })
+    )
+
+    it.scopedLive("takes a reference that is given twice once", () =>
+      Effect.gen(function* () {
+        const { host, layer } = yield* embedded
+        const source = DockerArchive.file(Fixture.archives.docker26Multi, { image: "fixture/app:1.0" })
+        const result = yield* push(source, [`${host}/app:1`, `${host}/app:1`]).pipe(Effect.provide(layer))
+        assert.deepStrictEqual(names(result.images), ["app:1"])
       })
     )
 
@@ -192,7 +215,7 @@ describe("Push", () => {
         )
         assert.strictEqual(error.reason, "NoRegistry")
         assert.include(error.message, "docker.io/fixture/app:1.0, docker.io/fixture/web:2.0")
-        assert.include(error.hint ?? "", "ereg push --registry")
+        assert.include(error.hint ?? "", "--registry http://localhost:15000")
       })
     )
 
@@ -261,6 +284,26 @@ describe("Push", () => {
           const exchanges = yield* recorder.exchanges
           assert.isFalse(exchanges.some(({ method, path }) => method === "PUT" && path.includes("/manifests/")))
         }
+      })
+    )
+  })
+
+  describe("pushEach", () => {
+    it.scopedLive("goes on after a registry that refuses, and says what was not pushed", () =>
+      Effect.gen(function* () {
+        const { host, layer } = yield* embedded
+        const source = DockerArchive.file(Fixture.archives.docker26Multi, { image: "fixture/app:1.0" })
+        const references = ["127.0.0.1:1/app:1", `${host}/app:1`]
+        const result = yield* pushEach(source, references).pipe(Effect.provide(layer))
+        assert.deepStrictEqual(names(result.images), ["app:1"])
+        assert.deepStrictEqual(
+          result.failed.map(({ error, references }) => [references, error._tag]),
+          [[["127.0.0.1:1/app:1"], "RegistryError"]]
+        )
+        assert.strictEqual(
+          (yield* Effect.flip(push(source, references).pipe(Effect.provide(layer))))._tag,
+          "RegistryError"
+        )
       })
     )
   })

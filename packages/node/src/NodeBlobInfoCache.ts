@@ -42,8 +42,10 @@ export const make = (options: Options = {}): Effect.Effect<BlobInfoCache.Service
       Effect.suspend(() => (buckets.record(digest, change) ? later : Effect.void))
     const find = (digest: Digest.Digest, key: string) => Effect.promise(() => buckets.find(digest, key))
     return {
-      compressed: (diffId) => Effect.map(find(diffId, diffId), decodeCompressed),
-      recordCompressed: (diffId, { digest, size }) => record(diffId, { key: diffId, next: () => ({ digest, size }) }),
+      compressed: (diffId, algorithm) =>
+        Effect.map(find(diffId, BlobInfoCache.compressedText(diffId, algorithm)), decodeCompressed),
+      recordCompressed: (diffId, algorithm, { digest, size }) =>
+        record(diffId, { key: BlobInfoCache.compressedText(diffId, algorithm), next: () => ({ digest, size }) }),
       repositories: (place, digest) => Effect.map(find(digest, BlobInfoCache.placeText(place, digest)), repositoriesOf),
       recordRepository: (place, digest, repository) =>
         record(digest, {

@@ -92,8 +92,8 @@ const compressedBody = <E, R>(
 ): Effect.Effect<BlobTransport.UploadBody<E>, never, R> =>
   Effect.gen(function* () {
     const compressor = yield* Compressor.Compressor
-    const gzip: NodeCompressor.Compressed<E, R> = compressor.gzip(content.plain, onBytes)
-    const chunks = gzip[NodeCompressor.OpenChunks]
+    const compressed: NodeCompressor.Compressed<E, R> = compressor.compress(content.algorithm, content.plain, onBytes)
+    const chunks = compressed[NodeCompressor.OpenChunks]
     let failure = Option.none<E | ValidationError>()
     const remember = (error: E | ValidationError): void => {
       failure = Option.some(error)
@@ -108,7 +108,7 @@ const compressedBody = <E, R>(
     return {
       body: Body.withReadable(portable.body, open),
       failure: () => Option.orElse(failure, portable.failure),
-      compressed: () => Option.orElse(gzip.result(), portable.compressed),
+      compressed: () => Option.orElse(compressed.result(), portable.compressed),
       sent: () => (part.opened ? part.sent : portable.sent()),
       stop: () => {
         part.stopped = true

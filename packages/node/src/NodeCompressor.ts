@@ -1,8 +1,9 @@
-/** Core's gzip in threads: the same bytes as everywhere, several blocks at a time, files read by the threads themselves. */
+/** Core's gzip and zstd in threads: the same bytes as everywhere, several blocks at a time, files read by the threads themselves. */
 import * as Crypto from "node:crypto"
 import * as Os from "node:os"
 import * as Zlib from "node:zlib"
 import {
+  type Algorithm,
   Compressor,
   type Digest,
   type FileContent,
@@ -15,9 +16,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Broken, toStream } from "./NodeCompressor/Chunks.js"
+import { gunzip } from "./NodeCompressor/Gunzip.js"
 import * as Pool from "./NodeCompressor/Pool.js"
 
-const { Gzip } = Compressor
+const { Form } = Compressor
 
 export interface Options {
   /** Default: one for each processor, at most 4. The bytes do not depend on it. */
@@ -31,43 +34,72 @@ export interface Compressed<out E, out R> extends Compressor.Compressed<E, R> {
   readonly [OpenChunks]?: (() => AsyncIterable<Uint8Array>) | undefined
 }
 
-/** Carries the typed error that chunks fail with. */
-export class Broken<out E> extends Error {
-  constructor(readonly error: E) {
-    super("the content cannot be compressed", { cause: error })
-  }
-}
+export { Broken }
 
 /** The service; its threads start with the first block, and end with the scope. */
 export const make = (options: Options = {}): Effect.Effect<Compressor.Service, never, Scope.Scope> =>
-  Effect.map(Pool.make(Math.max(1, options.threads ?? Math.min(Os.availableParallelism(), 4))), (pool) => ({
-    name: Gzip.name,
-    gzip: <E, R>(plain: PlainContent<E, R>, onBytes: (bytes: number) => void): Compressed<E, R> => {
-      let last = Option.none<Compressor.Result>()
-      const done = (result: Compressor.Result): void => {
-        last = Option.some(result)
-      }
-      if (plain._tag === "File") {
-        const open = () => gzipChunks(pool, fileBlocks(plain), plain.readError, onBytes, done)
-        return { stream: streamOf<E, never>(open), result: () => last, [OpenChunks]: open }
-      }
-      const stream = Stream.unwrap(
-        Effect.map(Effect.runtime<R>(), (runtime) => {
-          const blocks = Stream.toAsyncIterableRuntime(Stream.either(Gzip.blocks(plain)), runtime)
-          return streamOf<E, R>(() => gzipChunks(pool, bytesBlocks(blocks), undefined, onBytes, done))
-        })
-      )
-      return { stream, result: () => last }
+  Effect.gen(function* () {
+    const threads = Math.max(1, options.threads ?? Math.min(Os.availableParallelism(), 4))
+    const pools = { gzip: yield* Pool.make(threads, "gzip"), zstd: yield* Pool.make(threads, "zstd") }
+    return {
+      name: Compressor.portable.name,
+      compress: (algorithm, plain, onBytes) => compress(algorithm, pools[algorithm], plain, onBytes),
+      decompress: (algorithm, compressed, bounds) =>
+        algorithm === "zstd"
+          ? Compressor.portable.decompress(algorithm, compressed, bounds)
+          : gunzip(compressed, bounds)
     }
-  }))
+  })
 
 export const layer = (options: Options = {}): Layer.Layer<never> => Layer.scoped(Compressor.Compressor, make(options))
 
 // internal
 
-function* fileBlocks<E, R>({ fd, offset, size }: FileContent<E, R>): Generator<Pool.Block> {
-  for (let at = 0; at < size; at += Gzip.blockSize) {
-    yield { _tag: "File", fd, position: offset + at, length: Math.min(Gzip.blockSize, size - at) }
+const compress = <E, R>(
+  algorithm: Algorithm,
+  pool: Pool.Pool,
+  plain: PlainContent<E, R>,
+  onBytes: (bytes: number) => void
+): Compressed<E, R> => {
+  const { blockSize } = Form.of(algorithm)
+  let last = Option.none<Compressor.Result>()
+  const done = (result: Compressor.Result): void => {
+    last = Option.some(result)
+  }
+  if (plain._tag === "File") {
+    const blocks = () => (plain.arrived === undefined ? fileBlocks(plain, blockSize) : arrivingBlocks(plain, blockSize))
+    const open = () => compressedChunks(algorithm, pool, blocks(), plain.readError, onBytes, done)
+    return { stream: toStream(open), result: () => last, [OpenChunks]: open }
+  }
+  const stream = Stream.unwrap(
+    Effect.map(Effect.runtime<R>(), (runtime) => {
+      const blocks = Stream.toAsyncIterableRuntime(Stream.either(Compressor.Blocks.of(plain, blockSize)), runtime)
+      return toStream<E | ValidationError, R>(() =>
+        compressedChunks(algorithm, pool, bytesBlocks(blocks), undefined, onBytes, done)
+      )
+    })
+  )
+  return { stream, result: () => last }
+}
+
+function* fileBlocks<E, R>(
+  { fd, offset, size }: FileContent<E, R>,
+  blockSize: number
+): Generator<Pool.Block & { readonly _tag: "File" }> {
+  for (let at = 0; at < size; at += blockSize) {
+    yield { _tag: "File", fd, position: offset + at, length: Math.min(blockSize, size - at) }
+  }
+}
+
+/** Each block when it is in the file. */
+async function* arrivingBlocks<E, R>(plain: FileContent<E, R>, blockSize: number): AsyncGenerator<Pool.Block> {
+  for (const block of fileBlocks(plain, blockSize)) {
+    try {
+      await plain.arrived?.(block.position + block.length)
+    } catch (cause) {
+      throw new Broken(plain.readError(cause))
+    }
+    yield block
   }
 }
 
@@ -78,22 +110,17 @@ async function* bytesBlocks<E>(blocks: AsyncIterable<Either.Either<Uint8Array, E
   }
 }
 
-const streamOf = <E, R>(open: () => AsyncIterable<Uint8Array>): Stream.Stream<Uint8Array, E | ValidationError, R> =>
-  Stream.suspend(() => Stream.fromAsyncIterable(open(), (cause) => cause)).pipe(
-    Stream.catchAll((cause) =>
-      cause instanceof Broken ? Stream.fail((cause as Broken<E | ValidationError>).error) : Stream.die(cause)
-    )
-  )
-
-/** One gzip member, a chunk a block. Ends only when no thread has a block of it. */
-async function* gzipChunks<E>(
+/** All bytes, a chunk a block. Ends only when no thread has a block of it. */
+async function* compressedChunks<E>(
+  algorithm: Algorithm,
   pool: Pool.Pool,
   blocks: Iterable<Pool.Block> | AsyncIterable<Pool.Block>,
   readError: ((cause: unknown) => E) | undefined,
   onBytes: (bytes: number) => void,
   done: (result: Compressor.Result) => void
 ): AsyncGenerator<Uint8Array> {
-  const sums = new Sums()
+  const form = Form.of(algorithm)
+  const sums = new Sums(algorithm === "gzip")
   const source = Symbol.asyncIterator in blocks ? blocks[Symbol.asyncIterator]() : blocks[Symbol.iterator]()
   const running: Array<Promise<Pool.Outcome>> = []
   let started = 0
@@ -105,7 +132,7 @@ async function* gzipChunks<E>(
       const next = await source.next()
       if (next.done === true) more = false
       else {
-        const job = pool.run(next.value, Gzip.isVerified(started++))
+        const job = pool.run(next.value, Form.isVerified(started++))
         // It is waited for in its turn; until then its failure is no unhandled one.
         job.catch(() => {})
         running.push(job)
@@ -113,21 +140,23 @@ async function* gzipChunks<E>(
     }
   }
   try {
-    yield sums.written(Gzip.header())
+    const header = form.header()
+    if (header.length > 0) yield sums.written(header)
     await fill()
     for (let job = running.shift(); job !== undefined; job = running.shift()) {
       const outcome = await job
       await fill()
-      if (outcome._tag === "Wrong") throw new Broken(Gzip.wrongBlock(finished))
+      if (outcome._tag === "Wrong") throw new Broken(Form.wrongBlock(algorithm, finished))
       if (outcome._tag === "ReadFailed")
         throw readError === undefined ? outcome.cause : new Broken(readError(outcome.cause))
       finished += 1
       onBytes(outcome.plain.length)
       sums.read(outcome.plain)
       pool.free(outcome.plain)
-      yield sums.written(outcome.deflated)
+      yield sums.written(outcome.compressed)
     }
-    yield sums.written(Gzip.trailer(sums.crc, sums.diffSize))
+    const trailer = form.trailer(sums.crc, sums.diffSize)
+    if (trailer.length > 0) yield sums.written(trailer)
     done(sums.result())
   } finally {
     await Promise.allSettled(running)
@@ -143,9 +172,11 @@ class Sums {
   diffSize = 0
   crc = 0
 
+  constructor(private readonly hasCrc: boolean) {}
+
   read(plain: Uint8Array): void {
     this.diffId.update(plain)
-    this.crc = Zlib.crc32(plain, this.crc)
+    if (this.hasCrc) this.crc = Zlib.crc32(plain, this.crc)
     this.diffSize += plain.length
   }
   written(bytes: Uint8Array): Uint8Array {

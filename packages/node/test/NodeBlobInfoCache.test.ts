@@ -37,13 +37,18 @@ describe("NodeBlobInfoCache", () => {
         const folder = yield* tempDir
         yield* run(folder, (cache) =>
           Effect.gen(function* () {
-            expect(yield* cache.compressed(diffId)).toEqual(Option.none())
-            yield* cache.recordCompressed(diffId, { digest, size })
-            expect(yield* cache.compressed(diffId)).toEqual(Option.some({ digest, size }))
+            expect(yield* cache.compressed(diffId, "gzip")).toEqual(Option.none())
+            yield* cache.recordCompressed(diffId, "gzip", { digest, size })
+            expect(yield* cache.compressed(diffId, "gzip")).toEqual(Option.some({ digest, size }))
           })
         )
-        expect(yield* run(folder, (cache) => cache.compressed(diffId))).toEqual(Option.some({ digest, size }))
-        expect(yield* run(folder, (cache) => cache.compressed(digest))).toEqual(Option.none())
+        expect(yield* run(folder, (cache) => cache.compressed(diffId, "gzip"))).toEqual(Option.some({ digest, size }))
+        expect(yield* run(folder, (cache) => cache.compressed(digest, "gzip"))).toEqual(Option.none())
+        const other = { digest: digestOf("zstd"), size: 6 }
+        expect(yield* run(folder, (cache) => cache.compressed(diffId, "zstd"))).toEqual(Option.none())
+        yield* run(folder, (cache) => cache.recordCompressed(diffId, "zstd", other))
+        expect(yield* run(folder, (cache) => cache.compressed(diffId, "zstd"))).toEqual(Option.some(other))
+        expect(yield* run(folder, (cache) => cache.compressed(diffId, "gzip"))).toEqual(Option.some({ digest, size }))
       })
     )
   })
@@ -73,7 +78,7 @@ describe("NodeBlobInfoCache", () => {
         yield* run(folder, (cache) =>
           Effect.forEach(
             Array.from({ length: 100 }, (_, n) => digestOf(String(n))),
-            (each) => cache.recordCompressed(each, { digest, size })
+            (each) => cache.recordCompressed(each, "gzip", { digest, size })
           )
         )
         expect(modeOf(folder)).toBe(0o700)
@@ -91,13 +96,13 @@ describe("NodeBlobInfoCache", () => {
       Effect.gen(function* () {
         const folder = yield* tempDir
         const cache = yield* NodeBlobInfoCache.make({ folder })
-        yield* cache.recordCompressed(diffId, { digest, size })
+        yield* cache.recordCompressed(diffId, "gzip", { digest, size })
         expect(Fs.existsSync(Path.join(folder, "blobs"))).toBe(false)
         yield* Effect.sleep("20 millis").pipe(
           Effect.repeat({ until: () => Fs.existsSync(Path.join(folder, "blobs")) && files(folder).length > 0 })
         )
         yield* cache.recordRepository(place, diffId, "team/app")
-        expect(yield* run(folder, (later) => later.compressed(diffId))).toEqual(Option.some({ digest, size }))
+        expect(yield* run(folder, (later) => later.compressed(diffId, "gzip"))).toEqual(Option.some({ digest, size }))
       })
     )
 
@@ -106,9 +111,9 @@ describe("NodeBlobInfoCache", () => {
         const folder = yield* tempDir
         const push = run(folder, (cache) =>
           Effect.gen(function* () {
-            yield* cache.compressed(diffId)
+            yield* cache.compressed(diffId, "gzip")
             yield* cache.repositories(place, digest)
-            yield* cache.recordCompressed(diffId, { digest, size })
+            yield* cache.recordCompressed(diffId, "gzip", { digest, size })
             yield* cache.recordRepository(place, digest, "team/app")
           })
         )
@@ -124,15 +129,15 @@ describe("NodeBlobInfoCache", () => {
         const folder = yield* tempDir
         yield* run(folder, (cache) =>
           Effect.gen(function* () {
-            expect(yield* cache.compressed(inFirst(1))).toEqual(Option.none())
-            yield* run(folder, (other) => other.recordCompressed(inFirst(1), { digest, size }))
-            yield* cache.recordCompressed(inFirst(2), { digest, size })
+            expect(yield* cache.compressed(inFirst(1), "gzip")).toEqual(Option.none())
+            yield* run(folder, (other) => other.recordCompressed(inFirst(1), "gzip", { digest, size }))
+            yield* cache.recordCompressed(inFirst(2), "gzip", { digest, size })
           })
         )
         yield* run(folder, (cache) =>
           Effect.gen(function* () {
-            expect(yield* cache.compressed(inFirst(1))).toEqual(Option.some({ digest, size }))
-            expect(yield* cache.compressed(inFirst(2))).toEqual(Option.some({ digest, size }))
+            expect(yield* cache.compressed(inFirst(1), "gzip")).toEqual(Option.some({ digest, size }))
+            expect(yield* cache.compressed(inFirst(2), "gzip")).toEqual(Option.some({ digest, size }))
           })
         )
       })
@@ -146,16 +151,18 @@ describe("NodeBlobInfoCache", () => {
           run(folder, (cache) =>
             Effect.forEach(
               Array.from({ length: to - from }, (_, n) => from + n),
-              (n) => cache.recordCompressed(inFirst(n), { digest, size: n })
+              (n) => cache.recordCompressed(inFirst(n), "gzip", { digest, size: n })
             )
           )
         yield* record(0, 300)
         yield* record(300, count)
         yield* run(folder, (cache) =>
           Effect.gen(function* () {
-            expect(yield* cache.compressed(inFirst(9))).toEqual(Option.none())
-            expect(yield* cache.compressed(inFirst(10))).toEqual(Option.some({ digest, size: 10 }))
-            expect(yield* cache.compressed(inFirst(count - 1))).toEqual(Option.some({ digest, size: count - 1 }))
+            expect(yield* cache.compressed(inFirst(9), "gzip")).toEqual(Option.none())
+            expect(yield* cache.compressed(inFirst(10), "gzip")).toEqual(Option.some({ digest, size: 10 }))
+            expect(yield* cache.compressed(inFirst(count - 1), "gzip")).toEqual(
+              Option.some({ digest, size: count - 1 })
+            )
           })
         )
       })
@@ -173,7 +180,7 @@ describe("NodeBlobInfoCache", () => {
         left("0.json.old.tmp", 2)
         left("0.json.new.tmp", 0)
         left("1.json", 2)
-        yield* run(folder, (cache) => cache.recordCompressed(inFirst(0), { digest, size }))
+        yield* run(folder, (cache) => cache.recordCompressed(inFirst(0), "gzip", { digest, size }))
         expect(namesIn(Path.join(folder, "blobs"))).toEqual(["0.json", "0.json.new.tmp", "1.json"])
       })
     )
@@ -182,14 +189,14 @@ describe("NodeBlobInfoCache", () => {
       Effect.gen(function* () {
         const folder = yield* tempDir
         Fs.mkdirSync(Path.join(folder, "blobs"))
-        yield* run(folder, (cache) => cache.recordCompressed(diffId, { digest, size }))
+        yield* run(folder, (cache) => cache.recordCompressed(diffId, "gzip", { digest, size }))
         const whole = files(folder).map((file) => Fs.readFileSync(file, "utf8"))
         Fs.chmodSync(Path.join(folder, "blobs"), 0o770)
         yield* run(folder, (cache) =>
           Effect.gen(function* () {
-            expect(yield* cache.compressed(diffId)).toEqual(Option.none())
-            yield* cache.recordCompressed(diffId, { digest, size: 5 })
-            expect(yield* cache.compressed(diffId)).toEqual(Option.some({ digest, size: 5 }))
+            expect(yield* cache.compressed(diffId, "gzip")).toEqual(Option.none())
+            yield* cache.recordCompressed(diffId, "gzip", { digest, size: 5 })
+            expect(yield* cache.compressed(diffId, "gzip")).toEqual(Option.some({ digest, size: 5 }))
           })
         )
         expect(files(folder).map((file) => Fs.readFileSync(file, "utf8"))).toEqual(whole)
@@ -205,7 +212,7 @@ describe("NodeBlobInfoCache", () => {
         Fs.mkdirSync(Path.join(folder, "blobs"))
         Fs.writeFileSync(Path.join(folder, "blobs", "0.json"), content)
         return yield* run(folder, (cache) =>
-          Effect.all([cache.compressed(inFirst(1)), cache.repositories(place, inFirst(2))])
+          Effect.all([cache.compressed(inFirst(1), "gzip"), cache.repositories(place, inFirst(2))])
         )
       })
     const entries = (compressed: unknown, repositories: unknown) =>
@@ -276,8 +283,10 @@ describe("NodeBlobInfoCache", () => {
         const folder = yield* tempDir
         Fs.mkdirSync(Path.join(folder, "blobs"))
         Fs.writeFileSync(Path.join(folder, "blobs", "0.json"), "{")
-        yield* run(folder, (cache) => cache.recordCompressed(inFirst(1), { digest, size }))
-        expect(yield* run(folder, (cache) => cache.compressed(inFirst(1)))).toEqual(Option.some({ digest, size }))
+        yield* run(folder, (cache) => cache.recordCompressed(inFirst(1), "gzip", { digest, size }))
+        expect(yield* run(folder, (cache) => cache.compressed(inFirst(1), "gzip"))).toEqual(
+          Option.some({ digest, size })
+        )
       })
     )
   })
@@ -290,8 +299,8 @@ describe("NodeBlobInfoCache", () => {
         const push = run(folder, (cache) =>
           Effect.forEach(layers, (layer) =>
             Effect.gen(function* () {
-              yield* cache.compressed(layer)
-              yield* cache.recordCompressed(layer, { digest: layer, size })
+              yield* cache.compressed(layer, "gzip")
+              yield* cache.recordCompressed(layer, "gzip", { digest: layer, size })
               yield* cache.recordRepository(place, layer, "team/app")
             })
           )
@@ -368,7 +377,7 @@ describe("NodeBlobInfoCache", () => {
             for (const account of ["one", "two"]) {
               for (let n = 0; n < 100; n++) {
                 const each = digestOf(`${account} ${n}`)
-                expect(yield* cache.compressed(each)).toEqual(Option.some({ digest: each, size: n }))
+                expect(yield* cache.compressed(each, "gzip")).toEqual(Option.some({ digest: each, size: n }))
                 expect(yield* cache.repositories({ ...place, account }, each)).toEqual([`team/${account}`])
               }
             }

@@ -72,7 +72,7 @@ describe("NodeBlobTransport", () => {
       })
     )
 
-    it.scoped("compresses on the way and tells both sums", () =>
+    it.scoped.each(["gzip", "zstd"] as const)("compresses with %s on the way and tells both sums", (algorithm) =>
       Effect.gen(function* () {
         const bytes = Buffer.alloc(2 * MiB + 5, "layer ")
         const file = yield* openFile(bytes)
@@ -81,6 +81,7 @@ describe("NodeBlobTransport", () => {
         const plain = fileContent(file, 0, bytes.length)
         const content: CompressedContent<ReadError> = {
           _tag: "Compressed",
+          algorithm,
           plain,
           diffId: sha256(bytes) as CompressedContent["diffId"]
         }

@@ -5,7 +5,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import * as Zlib from "node:zlib"
 import { describe, expect, it } from "@effect/vitest"
-import { Compressor, type PlainContent } from "@effect-registry/core"
+import { type Algorithm, Compressor, type PlainContent } from "@effect-registry/core"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -28,10 +28,10 @@ const mixed = (size: number): Buffer => {
   for (let n = 0; n < size; n += 1_000_000) parts.push(text, noise, Buffer.alloc(300_000))
   return Buffer.concat(parts).subarray(0, size)
 }
-const collect = <E>(service: Compressor.Service, plain: PlainContent<E>) =>
+const collect = <E>(service: Compressor.Service, plain: PlainContent<E>, algorithm: Algorithm = "gzip") =>
   Effect.gen(function* () {
     let read = 0
-    const { result, stream } = service.gzip(plain, (n) => {
+    const { result, stream } = service.compress(algorithm, plain, (n) => {
       read += n
     })
     const bytes = Buffer.concat(Chunk.toReadonlyArray(yield* Stream.runCollect(stream)))
@@ -142,7 +142,7 @@ describe("NodeCompressor", () => {
             produced++
           })
         )
-        const { stream: gzip } = service.gzip({ _tag: "Stream", size: 100 * MiB, stream }, () => {})
+        const { stream: gzip } = service.compress("gzip", { _tag: "Stream", size: 100 * MiB, stream }, () => {})
         yield* Stream.runDrain(Stream.take(gzip, 3))
         expect(produced).toBeLessThan(20)
       })
@@ -153,7 +153,7 @@ describe("NodeCompressor", () => {
         const service = yield* NodeCompressor.make({ threads: 2 })
         const file = yield* openFile(mixed(40 * MiB))
         let blocks = 0
-        const { result, stream } = service.gzip(fileContent(file, 0, 40 * MiB), () => {
+        const { result, stream } = service.compress("gzip", fileContent(file, 0, 40 * MiB), () => {
           blocks++
         })
         const fiber = yield* Effect.fork(Stream.runDrain(stream))
@@ -170,6 +170,80 @@ describe("NodeCompressor", () => {
     )
   })
 
+  describe("zstd", () => {
+    it.scoped(
+      "gives the bytes of the portable compressor, with any number of threads, from files, bytes and streams",
+      () =>
+        Effect.gen(function* () {
+          for (const size of [0, 1, 4 * MiB, 9 * MiB + 4_321]) {
+            const plain = mixed(size)
+            const file = yield* openFile(Buffer.concat([Buffer.alloc(777), plain, Buffer.alloc(5)]))
+            const expected = yield* collect(Compressor.portable, { _tag: "Bytes", bytes: plain }, "zstd")
+            for (const threads of [1, 3]) {
+              const service = yield* NodeCompressor.make({ threads })
+              const contents: ReadonlyArray<PlainContent<ReadError>> = [
+                fileContent(file, 777, size),
+                { _tag: "Bytes", bytes: plain },
+                { _tag: "Stream", size, stream: Stream.make(plain.subarray(0, 1_500_000), plain.subarray(1_500_000)) }
+              ]
+              for (const content of contents) {
+                const { bytes, read, result } = yield* collect(service, content, "zstd")
+                expect(Buffer.compare(bytes, expected.bytes)).toBe(0)
+                expect(result).toEqual(expected.result)
+                expect(read).toBe(size)
+              }
+            }
+            expect(expected.result.digest).toBe(sha256(expected.bytes))
+            expect(expected.result.diffId).toBe(sha256(plain))
+          }
+        })
+    )
+
+    it.scoped("is undone by the service itself", () =>
+      Effect.gen(function* () {
+        const plain = mixed(9 * MiB)
+        const service = yield* NodeCompressor.make({ threads: 2 })
+        const { stream } = service.compress<never, never>("zstd", { _tag: "Bytes", bytes: plain }, () => {})
+        const back = yield* Stream.runCollect(service.decompress("zstd", stream, { subject: "layer" }))
+        expect(Buffer.compare(Buffer.concat(Chunk.toReadonlyArray(back)), plain)).toBe(0)
+      })
+    )
+
+    it.scoped("fails with the error of the source, and lets go of the file when it is interrupted", () =>
+      Effect.gen(function* () {
+        const service = yield* NodeCompressor.make({ threads: 2 })
+        const failing: PlainContent<string> = { _tag: "Stream", size: 1, stream: Stream.fail("gone") }
+        expect(yield* Effect.flip(collect(service, failing, "zstd"))).toBe("gone")
+        const file = yield* openFile(mixed(40 * MiB))
+        let blocks = 0
+        const { result, stream } = service.compress("zstd", fileContent(file, 0, 40 * MiB), () => {
+          blocks++
+        })
+        const fiber = yield* Effect.fork(Stream.runDrain(stream))
+        while (blocks < 2) yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+        yield* Fiber.interrupt(fiber)
+        const after = blocks
+        yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 60)))
+        expect(blocks).toBe(after)
+        expect(blocks).toBeLessThan(10)
+        expect(result()).toEqual(Option.none())
+      })
+    )
+
+    it.scoped("notices a block that does not become what it was", () =>
+      Effect.gen(function* () {
+        const pool = yield* Pool.make(
+          1,
+          "zstd",
+          workerSource.replace("if (verify", "compressed[40] ^= 255\nif (verify")
+        )
+        const noise: Pool.Block = { _tag: "Bytes", bytes: Crypto.randomBytes(70_000) }
+        expect(yield* run(pool, noise, true)).toEqual({ _tag: "Wrong" })
+        expect((yield* run(pool, noise, false))._tag).toBe("Compressed")
+      })
+    )
+  })
+
   describe("Pool", () => {
     const abc: Pool.Block = { _tag: "Bytes", bytes: Buffer.from("abc".repeat(1_000)) }
     it.scoped("gives the block back with what it became, and reuses its memory", () =>
@@ -178,8 +252,8 @@ describe("NodeCompressor", () => {
         const buffers = new Set<ArrayBufferLike>()
         for (let i = 0; i < 3; i++) {
           const outcome = yield* run(pool, abc, true)
-          expect(outcome._tag).toBe("Deflated")
-          if (outcome._tag !== "Deflated") return
+          expect(outcome._tag).toBe("Compressed")
+          if (outcome._tag !== "Compressed") return
           expect(Buffer.from(outcome.plain).toString()).toBe("abc".repeat(1_000))
           buffers.add(outcome.plain.buffer)
           pool.free(outcome.plain)
@@ -189,24 +263,28 @@ describe("NodeCompressor", () => {
     )
 
     it.scoped.each([
-      ["other bytes", "deflated[40] ^= 255"],
-      ["no deflate at all", "deflated.fill(255)"],
-      ["fewer bytes", "deflated.set([3, 0])"]
+      ["other bytes", "compressed[40] ^= 255"],
+      ["no deflate at all", "compressed.fill(255)"],
+      ["fewer bytes", "compressed.set([3, 0])"]
     ] as const)("tells when a block would inflate to %s", ([, fault]) =>
       Effect.gen(function* () {
-        const pool = yield* Pool.make(1, workerSource.replace("if (verify)", `${fault}\nif (verify)`))
+        const pool = yield* Pool.make(1, "gzip", workerSource.replace("if (verify", `${fault}\nif (verify`))
         const noise: Pool.Block = { _tag: "Bytes", bytes: Crypto.randomBytes(70_000) }
         expect(yield* run(pool, noise, true)).toEqual({ _tag: "Wrong" })
-        expect((yield* run(pool, noise, false))._tag).toBe("Deflated")
+        expect((yield* run(pool, noise, false))._tag).toBe("Compressed")
       })
     )
 
     it.scoped("dies when a thread ends, and starts another one", () =>
       Effect.gen(function* () {
-        const pool = yield* Pool.make(1, workerSource.replace("try {", "if (length === 7) process.exit(1)\ntry {"))
+        const pool = yield* Pool.make(
+          1,
+          "gzip",
+          workerSource.replace("try {", "if (length === 7) process.exit(1)\ntry {")
+        )
         const exit = yield* Effect.exit(run(pool, { _tag: "Bytes", bytes: new Uint8Array(7) }, false))
         expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toContain("a gzip thread ended")
-        expect((yield* run(pool, abc, false))._tag).toBe("Deflated")
+        expect((yield* run(pool, abc, false))._tag).toBe("Compressed")
       })
     )
   })
@@ -225,9 +303,12 @@ describe("NodeCompressor", () => {
         Effect.runPromise(Effect.gen(function* () {
           const scope = yield* Scope.make()
           const service = yield* Scope.extend(NodeCompressor.make(), scope)
-          const { result, stream } = service.gzip({ _tag: "Bytes", bytes: new Uint8Array(3 << 20) }, () => {})
-          yield* Stream.runDrain(stream)
-          console.log(result().value.digest)
+          for (const algorithm of ["gzip", "zstd"]) {
+            const plain = { _tag: "Bytes", bytes: new Uint8Array(3 << 20) }
+            const { result, stream } = service.compress(algorithm, plain, () => {})
+            yield* Stream.runDrain(service.decompress(algorithm, stream, { subject: "layer" }))
+            console.log(result().value.digest)
+          }
         }))`
       execFileSync(
         esbuild,
@@ -237,9 +318,10 @@ describe("NodeCompressor", () => {
           cwd: root
         }
       )
-      expect(execFileSync(process.execPath, [bundle], { timeout: 10_000 }).toString().trim()).toBe(
-        "sha256:6b93a23fac89a1abec0ab3a3623257fd781f265c70252fbf5069e503969f58d4"
-      )
+      expect(execFileSync(process.execPath, [bundle], { timeout: 10_000 }).toString().trim().split("\n")).toEqual([
+        "sha256:6b93a23fac89a1abec0ab3a3623257fd781f265c70252fbf5069e503969f58d4",
+        "sha256:305811a42884b5043c46acd7f9c046d1837a4f7073eb2d2404820918361f946d"
+      ])
     } finally {
       Fs.rmSync(dir, { recursive: true, force: true })
     }

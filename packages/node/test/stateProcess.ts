@@ -36,7 +36,7 @@ const verbs: Readonly<Record<string, Effect.Effect<unknown, never, Scope.Scope>>
     const place: BlobInfoCache.Place = { origin: "https://registry.example", account: second }
     for (let n = 0; n < 100; n++) {
       const digest = digestOf(`${second} ${n}`)
-      yield* cache.recordCompressed(digest, { digest, size: n })
+      yield* cache.recordCompressed(digest, "gzip", { digest, size: n })
       yield* cache.recordRepository(place, digest, `team/${second}`)
       if (n % 10 === 0) yield* Effect.sleep(20)
     }

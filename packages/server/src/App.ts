@@ -18,6 +18,8 @@ import * as Route from "./Route.js"
 export interface Options extends Faults.Hooks {
   /** Bytes. */
   readonly maxManifestSize: number
+  /** Whether referrers are listed. */
+  readonly referrers: boolean
 }
 
 type Stores = BlobStore | ManifestStore
@@ -36,7 +38,8 @@ export const make = (
       const fault = options.onRequest === undefined ? undefined : yield* options.onRequest(seen)
       const told = (status: number | undefined) => options.observe?.({ ...seen, status, fault }) ?? Effect.void
       const body = Faults.requestBody(fault, incoming, connection.cut)
-      const exchange = { method: seen.method, headers: seen.headers, body, maxManifestSize: options.maxManifestSize }
+      const { maxManifestSize, referrers } = options
+      const exchange = { method: seen.method, headers: seen.headers, body, maxManifestSize, referrers }
       const answer = yield* faulty(fault, answerTo(seen, exchange), connection.cut).pipe(
         Effect.onInterrupt(() => told(undefined))
       )
@@ -98,7 +101,9 @@ const handle = (
     case "ManifestDelete":
       return Manifest.remove(route.name, route.reference)
     case "Referrers":
-      return Manifest.referrers(route.name, route.digest, route.artifactType)
+      return exchange.referrers
+        ? Manifest.referrers(route.name, route.digest, route.artifactType)
+        : handle(Route.notFound, exchange)
     case "Invalid":
       return route.error
   }

@@ -56,6 +56,8 @@ export interface Options extends Faults.Hooks {
   readonly idleTimeout?: Duration.DurationInput | undefined
   /** Largest manifest taken, in bytes. Default 8 MiB; the specification asks for 4 MiB at least. */
   readonly maxManifestSize?: number | undefined
+  /** Whether it lists referrers. Default `true`; without, it is as registries were before: clients keep the list under a tag. */
+  readonly referrers?: boolean | undefined
 }
 
 /** A registry for as long as the scope is open. Fails with `PortInUse`, `AddressRefused` or `RootUnusable`. */
@@ -67,6 +69,7 @@ export const make = (options: Options): Effect.Effect<EmbeddedRegistryService, S
     const idle = Duration.toMillis(options.idleTimeout ?? "1 minute")
     const app = App.make({
       maxManifestSize: options.maxManifestSize ?? 8 << 20,
+      referrers: options.referrers ?? true,
       onRequest: options.onRequest,
       observe: options.observe
     }).pipe(

@@ -2,7 +2,7 @@
  * What a registry has to know of a manifest: which blobs it names and what it refers to. Manifests of known types are decoded
  * as strictly as our client does; of other types only `subject` and the fields around it are looked at, if they are JSON.
  */
-import { Descriptor, Manifest, MediaType } from "@effect-registry/core"
+import { Descriptor, Manifest, MediaType, Referrer } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -37,8 +37,7 @@ const known = (bytes: Uint8Array, mediaType: string | undefined) =>
         mediaType: manifest.descriptor.mediaType,
         blobs: manifest._tag === "Image" ? [manifest.value.config, ...manifest.value.layers].filter(isHeldHere) : [],
         subject: manifest.value.subject ?? undefined,
-        artifactType:
-          manifest.value.artifactType ?? (manifest._tag === "Image" ? manifest.value.config.mediaType : undefined),
+        artifactType: Referrer.artifactTypeOf(manifest),
         annotations: manifest.value.annotations ?? undefined
       })
     })

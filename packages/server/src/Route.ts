@@ -71,6 +71,12 @@ export const parse = (method: string, path: string, query = ""): Route => {
   return inRepository(verb, rest, params)
 }
 
+/** What is no part of the API. */
+export const notFound: Route = {
+  _tag: "Invalid",
+  error: OciError.make("UNSUPPORTED", "no such endpoint", { status: 404 })
+}
+
 // internal
 
 const inRepository = (verb: string, rest: ReadonlyArray<string>, params: URLSearchParams): Route => {
@@ -159,12 +165,10 @@ const decode = (segments: ReadonlyArray<string>): ReadonlyArray<string> | undefi
   }
 }
 
-const invalid = (code: OciError.Code, message: string, status?: number): Route => ({
+const invalid = (code: OciError.Code, message: string): Route => ({
   _tag: "Invalid",
-  error: OciError.make(code, message, status === undefined ? {} : { status })
+  error: OciError.make(code, message)
 })
-
-const notFound = invalid("UNSUPPORTED", "no such endpoint", 404)
 
 const allow = (verb: string, routes: Readonly<Record<string, () => Route>>): Route => {
   const route = Object.hasOwn(routes, verb) ? routes[verb] : undefined

@@ -1,11 +1,11 @@
-/** A tar on disk or from a pipe, opened once and read through that handle, decompressed to a spool file where needed. */
+/** A tar on disk, opened once and read through that handle, decompressed to a spool file where needed. */
 import * as FileSystem from "@effect/platform/FileSystem"
-import type { FileContent } from "@effect-registry/core"
+import { Compressor, type FileContent } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { gunzip, isGzip } from "./Gunzip.js"
+import { decompress } from "./Decompress.js"
 import * as Io from "./Io.js"
 import * as TarIndex from "./TarIndex.js"
 import { TarReadError } from "./TarReadError.js"
@@ -24,7 +24,7 @@ export interface ArchiveFile {
   readonly unchanged: Effect.Effect<void, TarReadError>
 }
 
-/** Opens a file; closed with the scope. A pipe is no archive file: see `openStream`. */
+/** Opens a file; closed with the scope. A pipe is no archive file: see `ArchiveStream`. */
 export const open = (path: string): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -41,22 +41,15 @@ export const open = (path: string): Effect.Effect<ArchiveFile, TarReadError, Fil
       return yield* Effect.fail(new TarReadError({ reason: "NotSeekable", path, detail, hint }))
     }
     const file = yield* Effect.mapError(fs.open(path, { flag: "r" }), Io.readError(path))
-    return yield* make(path, yield* fromHandle(path, file))
+    return yield* ofFile(path, file)
   })
 
-/** Reads a stream to its end into a temporary file. Without end-of-archive blocks it is `Truncated`. */
-export const openStream = <E, R>(
-  name: string,
-  input: Stream.Stream<Uint8Array, E, R>
-): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope | R> =>
-  Effect.gen(function* () {
-    const archive = yield* make(name, yield* spool(name, Stream.mapError(input, Io.readError(name))))
-    // docker save dies without a word; the end of the archive is the only sign that all of it came through the pipe.
-    if (archive.index.ended) return archive
-    const detail = "the input ended before the end of the archive"
-    const hint = "did the command that writes it fail?"
-    return yield* Effect.fail(new TarReadError({ reason: "Truncated", path: name, detail, hint }))
-  })
+/** Over a file that is open and stays as it is; `path` is what the user calls it. */
+export const ofFile = (
+  path: string,
+  file: FileSystem.File
+): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
+  Effect.flatMap(fromHandle(path, file), (opened) => make(path, opened))
 
 // internal
 
@@ -66,7 +59,7 @@ const make = (
 ): Effect.Effect<ArchiveFile, TarReadError, FileSystem.FileSystem | Scope.Scope> =>
   Effect.gen(function* () {
     if (given.size === 0) return yield* Effect.fail(new TarReadError({ reason: "Empty", path, detail: "is empty" }))
-    const plain = yield* decompress(path, given, yield* given.readAt(0, 6))
+    const plain = yield* plainOf(path, given, yield* given.readAt(0, Compressor.Decompress.headSize))
     const index = yield* TarIndex.read(plain.readAt, { path, size: plain.size })
     const content = (name: string) =>
       Effect.map(TarIndex.resolve(index, name, path), ({ offset, size }) => segment(path, plain, offset, size))
@@ -140,21 +133,10 @@ const spool = <R>(
     return yield* fromHandle(path, file)
   })
 
-const decompress = (path: string, opened: Opened, head: Uint8Array) => {
-  if (isGzip(head)) {
-    return spool(path, gunzip(segment(path, opened, 0, opened.size).stream, { path }))
-  }
-  if (head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd) {
-    return Effect.fail(
-      new TarReadError({
-        reason: "UnsupportedFormat",
-        path,
-        detail: "is compressed with zstd, which is not read yet",
-        hint: `zstd -d ${path}`
-      })
-    )
-  }
-  return Effect.succeed(opened)
+const plainOf = (path: string, opened: Opened, head: Uint8Array) => {
+  const algorithm = Compressor.Decompress.detect(head)
+  if (algorithm === undefined) return Effect.succeed(opened)
+  return spool(path, decompress(algorithm, segment(path, opened, 0, opened.size).stream, { path }))
 }
 
 const segment = (path: string, { file, readAt }: Opened, offset: number, size: number): FileContent<TarReadError> => ({

@@ -1,15 +1,25 @@
 /** What `docker save` and `podman save` write, as an image source, and the archive that `docker load` reads as a target. */
 import type * as FileSystem from "@effect/platform/FileSystem"
-import { type ImageEntry, type ImageReader, type ImageSource, ValidationError } from "@effect-registry/core"
+import {
+  type Algorithm,
+  type ImageEntry,
+  type ImageReader,
+  type ImageSource,
+  ValidationError
+} from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import * as ArchiveFile from "./ArchiveFile.js"
+import * as ArchiveStream from "./ArchiveStream.js"
+import * as Beside from "./DockerArchive/Beside.js"
 import * as DockerReader from "./DockerReader.js"
 import * as LayoutGraph from "./LayoutGraph.js"
+import * as LayoutReader from "./LayoutReader.js"
 import * as OciArchive from "./OciArchive.js"
 import * as Selection from "./Selection.js"
 import type { TarReadError } from "./TarReadError.js"
 
+export { type PipeOptions, pipe } from "./DockerArchive/Pipe.js"
 export { type TargetOptions, target } from "./DockerArchive/Writer.js"
 
 export interface SourceOptions {
@@ -20,7 +30,7 @@ export interface SourceOptions {
 type Failure = TarReadError | ValidationError
 
 /**
- * An archive on disk, plain or gzipped: manifest.json with plain layers, or an OCI layout, by content. It is opened once
+ * An archive on disk, plain or compressed with gzip or zstd: manifest.json with plain layers, or an OCI layout, by content. It is opened once
  * and read through that handle.
  *
  * Opening fails with a TarReadError (`NotFound`, `IsDirectory`, `NotSeekable`, `Empty`, `NotATar`, `Truncated`, `UnsupportedFormat`,
@@ -41,18 +51,29 @@ export const file = (path: string, options: SourceOptions = {}): ImageSource<Fai
   open: Effect.flatMap(ArchiveFile.open(path), (archive) => reader(archive, options))
 })
 
+export interface StreamOptions extends SourceOptions {
+  /** How errors and results call it. Default `standard input`. */
+  readonly name?: string | undefined
+  /** What becomes of plain layers while the stream arrives, so that they can be sent when it ends. Default `gzip`. */
+  readonly compress?: Algorithm | "none" | undefined
+}
+
 /**
- * An archive from a pipe, read to its end into a temporary file first: `docker save` puts manifest.json last. A stream
- * without end-of-archive blocks is `Truncated`.
+ * An archive from a pipe, plain or compressed as a whole. It is kept in a temporary file, because `docker save` puts
+ * manifest.json last, and its layers are compressed beside it while they arrive. A stream without end-of-archive blocks is
+ * `Truncated`; fails else as `file` does.
  */
 export const stream = <E, R>(
   input: Stream.Stream<Uint8Array, E, R>,
-  options: SourceOptions & { readonly name?: string | undefined } = {}
+  options: StreamOptions = {}
 ): ImageSource<Failure, FileSystem.FileSystem | R> => {
   const name = options.name ?? "standard input"
   return {
     name,
-    open: Effect.flatMap(ArchiveFile.openStream(name, input), (archive) => reader(archive, options))
+    open: Effect.gen(function* () {
+      const { archive, compressed } = yield* ArchiveStream.open(name, input, options.compress ?? "gzip")
+      return { ...(yield* reader(archive, options)), compressed }
+    })
   }
 }
 
@@ -76,10 +97,10 @@ export const reader = (
         )
       )
     }
-    const files = OciArchive.filesOf(archive)
+    const files = LayoutGraph.remembering(OciArchive.filesOf(archive))
     const images = yield* DockerReader.images(archive)
-    const layout = members.has("index.json") ? yield* LayoutGraph.images(files) : []
-    const entries = yield* Effect.forEach(images, (image) => DockerReader.entryOf(archive, files, layout, image))
+    const layout = members.has("index.json") ? yield* Beside.read(files) : undefined
+    const entries = yield* Beside.entries(archive, files, images, layout)
     const chosen: ReadonlyArray<ImageEntry> = yield* Selection.choose(archive.path, entries, options.image)
     const paths = new Map(
       images.flatMap(({ config, layers }) => [
@@ -88,8 +109,8 @@ export const reader = (
       ])
     )
     return {
+      ...(yield* LayoutReader.content(files, layout?.listed ?? [])),
       images: Effect.succeed(chosen),
-      manifest: (descriptor) => Effect.map(LayoutGraph.manifest(files, descriptor), ({ bytes }) => bytes),
       blob: (descriptor) =>
         LayoutGraph.blob(files, paths.get(descriptor.digest) ?? LayoutGraph.blobPath(descriptor.digest), descriptor),
       unchanged: archive.unchanged

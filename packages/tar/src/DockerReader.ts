@@ -1,12 +1,12 @@
 /** The images of a `docker save` archive: manifest.json, configs and plain layers, of every Docker since 1.10 and of podman. */
 import type { Descriptor as DescriptorNs, ImageEntry, ImageName, Root } from "@effect-registry/core"
-import { Descriptor, Digest, Hasher, ImageConfig, MediaType, ValidationError } from "@effect-registry/core"
+import { Compressor, Descriptor, Digest, Hasher, ImageConfig, MediaType, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ArchiveFile } from "./ArchiveFile.js"
+import { decompress } from "./Decompress.js"
 import * as DockerManifest from "./DockerManifest.js"
-import { gunzip, isGzip } from "./Gunzip.js"
 import * as LayoutGraph from "./LayoutGraph.js"
 import { parseRepositoryTag } from "./RepositoryTag.js"
 import * as TarIndex from "./TarIndex.js"
@@ -28,11 +28,11 @@ export interface DockerImage {
 export interface DockerLayer {
   readonly path: string
   readonly diffId: Digest.Digest
-  /** Of the member: the plain tar with its diff ID, or the gzip file with the digest of its bytes. */
+  /** Of the member: the plain tar with its diff ID, or the compressed file with the digest of its bytes. */
   readonly descriptor: DescriptorNs.Descriptor
 }
 
-/** Reads manifest.json and all configs; layers are only looked up, except gzipped ones, which are hashed. */
+/** Reads manifest.json and all configs; layers are only looked up, except compressed ones, which are hashed. */
 export const images = (archive: ArchiveFile): Effect.Effect<ReadonlyArray<DockerImage>, Failure> =>
   Effect.gen(function* () {
     const listed = yield* DockerManifest.decode(
@@ -126,18 +126,20 @@ const checkName = (archive: string, path: string, digest: Digest.Digest): Effect
 const layer = (archive: ArchiveFile, path: string, diffId: Digest.Digest): Effect.Effect<DockerLayer, Failure> =>
   Effect.gen(function* () {
     const content = yield* archive.content(path)
-    if (!isGzip(yield* archive.head(path, 2))) {
+    const algorithm = Compressor.Decompress.detect(yield* archive.head(path, Compressor.Decompress.headSize))
+    if (algorithm === undefined) {
       return { path, diffId, descriptor: Descriptor.make(MediaType.dockerLayer, diffId, content.size) }
     }
     const hasher = yield* Hasher.Hasher
     const compressed = hasher.make("sha256")
     const plain = hasher.make(Digest.algorithm(diffId))
     const tapped = Stream.tap(content.stream, (chunk) => Effect.sync(() => compressed.update(chunk)))
-    yield* Stream.runForEach(gunzip(tapped, { path: archive.path, entry: path }), (chunk) =>
+    yield* Stream.runForEach(decompress(algorithm, tapped, { path: archive.path, entry: path }), (chunk) =>
       Effect.sync(() => plain.update(chunk))
     )
     yield* checkLayer(archive.path, `layer ${path}`, plain.digest(), diffId)
-    return { path, diffId, descriptor: Descriptor.make(MediaType.dockerLayerGzip, compressed.digest(), content.size) }
+    const mediaType = algorithm === "zstd" ? MediaType.dockerLayerZstd : MediaType.dockerLayerGzip
+    return { path, diffId, descriptor: Descriptor.make(mediaType, compressed.digest(), content.size) }
   })
 
 /** Whether the layout's manifest for this config has layers that are compressed, so that it can be moved as it is. */

@@ -11,7 +11,8 @@ type Descriptor = DescriptorType.Descriptor
 /** Files by their path in the layout, from a tar or a folder. */
 export interface LayoutFiles {
   readonly name: string
-  readonly has: (path: string) => Effect.Effect<boolean, TarReadError>
+  /** Bytes of the regular file of that path; `None` where there is nothing. */
+  readonly size: (path: string) => Effect.Effect<Option.Option<number>, TarReadError>
   readonly bytes: (path: string, limit: number) => Effect.Effect<Uint8Array, TarReadError>
   readonly content: (path: string) => Effect.Effect<FileContent<TarReadError>, TarReadError>
 }
@@ -19,10 +20,14 @@ export interface LayoutFiles {
 /** index.json lists every image of the layout, so it may be larger than an image's own index. */
 export const maxIndexSize = 16 * 1024 * 1024
 
-/** An image that index.json names. */
-export interface LayoutImage {
+/** What index.json names, with all names it has there. */
+export interface LayoutEntry {
   readonly descriptor: Descriptor
   readonly names: ReadonlyArray<ImageName>
+}
+
+/** An entry of index.json and how much of it is there. */
+export interface LayoutImage extends LayoutEntry {
   /** The complete images under it with their configs; itself where it is no index. */
   readonly complete: ReadonlyArray<{ readonly descriptor: Descriptor; readonly config: Digest.Digest }>
   /** Of an index: what it lists and the layout lacks, without attestations. */
@@ -33,13 +38,45 @@ type Failure = TarReadError | ValidationError
 
 export const blobPath = (digest: Digest.Digest): string => `blobs/${Digest.algorithm(digest)}/${Digest.hex(digest)}`
 
+/** The same files, of which small ones are read once: manifests are asked for by everybody who looks at the graph. */
+export const remembering = (files: LayoutFiles): LayoutFiles => {
+  const held = new Map<string, Uint8Array>()
+  let total = 0
+  return {
+    ...files,
+    bytes: (path, limit) =>
+      Effect.suspend(() => {
+        const known = held.get(path)
+        if (known !== undefined && known.length <= limit) return Effect.succeed(known)
+        return Effect.tap(files.bytes(path, limit), (bytes) =>
+          Effect.sync(() => {
+            if (total + bytes.length > maxHeld) return
+            held.set(path, bytes)
+            total += bytes.length
+          })
+        )
+      })
+  }
+}
+
+/** The bytes of a manifest of the layout, or those that its descriptor carries. */
+export const manifestBytes = (files: LayoutFiles, descriptor: Descriptor): Effect.Effect<Uint8Array, Failure> =>
+  Effect.gen(function* () {
+    const path = blobPath(descriptor.digest)
+    if (descriptor.data !== undefined && Option.isNone(yield* files.size(path))) {
+      const inline = yield* Manifest.inlineData(descriptor, `${files.name} ${descriptor.digest}`)
+      if (Option.isSome(inline)) return inline.value
+    }
+    const bytes = yield* files.bytes(path, Manifest.maxSize)
+    yield* checkSize(files.name, descriptor, bytes.length)
+    return bytes
+  })
+
 /** A manifest of the layout, checked against its descriptor. */
 export const manifest = (files: LayoutFiles, descriptor: Descriptor): Effect.Effect<Manifest.Manifest, Failure> =>
-  Effect.gen(function* () {
-    const bytes = yield* files.bytes(blobPath(descriptor.digest), Manifest.maxSize)
+  Effect.flatMap(manifestBytes(files, descriptor), (bytes) => {
     const { digest, mediaType } = descriptor
-    yield* checkSize(files.name, descriptor, bytes.length)
-    return yield* Manifest.decode(bytes, { subject: `${files.name} ${digest}`, mediaType, digest })
+    return Manifest.decode(bytes, { subject: `${files.name} ${digest}`, mediaType, digest })
   })
 
 /** A blob of the layout; its size must be the descriptor's. */
@@ -50,25 +87,33 @@ export const blob = (
 ): Effect.Effect<FileContent<TarReadError>, Failure> =>
   Effect.tap(files.content(path), ({ size }) => checkSize(files.name, descriptor, size))
 
+/** index.json itself. */
+export const index = (files: LayoutFiles): Effect.Effect<Manifest.Manifest, Failure> =>
+  Effect.flatMap(files.bytes("index.json", maxIndexSize), (bytes) =>
+    Manifest.decode(bytes, { subject: `${files.name} index.json`, mediaType: MediaType.ociIndex })
+  )
+
 /** What index.json names, in its order, an entry a digest. */
-export const images = (files: LayoutFiles): Effect.Effect<ReadonlyArray<LayoutImage>, Failure> =>
-  Effect.gen(function* () {
-    const bytes = yield* files.bytes("index.json", maxIndexSize)
-    const index = yield* Manifest.decode(bytes, { subject: `${files.name} index.json`, mediaType: MediaType.ociIndex })
+export const entries = (files: LayoutFiles): Effect.Effect<ReadonlyArray<LayoutEntry>, Failure> =>
+  Effect.map(index(files), (index) => {
     const byDigest = new Map<Digest.Digest, { descriptor: Descriptor; names: Array<ImageName> }>()
     for (const descriptor of Manifest.children(index)) {
       const entry = byDigest.get(descriptor.digest) ?? { descriptor, names: [] }
       entry.names.push(...Option.toArray(nameOf(descriptor)))
       byDigest.set(descriptor.digest, entry)
     }
+    return [...byDigest.values()]
+  })
+
+/** The entries, each with what of it is there. */
+export const images = (
+  files: LayoutFiles,
+  wanted?: ReadonlyArray<LayoutEntry>
+): Effect.Effect<ReadonlyArray<LayoutImage>, Failure> =>
+  Effect.gen(function* () {
     const known: Known = new Map()
-    return yield* Effect.forEach([...byDigest.values()], ({ descriptor, names }) =>
-      Effect.map(survey(files, descriptor, 0, known), ({ complete, missing }) => ({
-        descriptor,
-        names,
-        complete,
-        missing
-      }))
+    return yield* Effect.forEach(wanted ?? (yield* entries(files)), (entry) =>
+      Effect.map(survey(files, entry.descriptor, 0, known), (found) => ({ ...entry, ...found }))
     )
   })
 
@@ -116,6 +161,9 @@ export const missingContent = (name: string, image: LayoutImage): ValidationErro
 
 // internal
 
+/** Bytes of manifests held at most. */
+const maxHeld = 4 * 1024 * 1024
+
 type Survey = Pick<LayoutImage, "complete" | "missing">
 /** What was found under each descriptor. */
 type Known = Map<string, Survey>
@@ -142,7 +190,13 @@ const walk = (
 ): Effect.Effect<Survey, Failure> =>
   Effect.gen(function* () {
     if (depth > Manifest.maxDepth) return yield* Effect.fail(Manifest.tooDeep(files.name))
-    if (!(yield* files.has(blobPath(descriptor.digest)))) return { complete: [], missing: [descriptor] }
+    const size = yield* files.size(blobPath(descriptor.digest))
+    if (Option.isNone(size) && descriptor.data === undefined) return { complete: [], missing: [descriptor] }
+    // What an index names and is no manifest is a blob: caches of builds have such entries.
+    if (depth > 0 && !MediaType.isManifest(descriptor.mediaType) && !MediaType.isDockerSchema1(descriptor.mediaType)) {
+      if (Option.isSome(size)) yield* checkSize(files.name, descriptor, size.value)
+      return { complete: [], missing: [] }
+    }
     const decoded = yield* manifest(files, descriptor)
     if (decoded._tag === "Index") {
       const parts = yield* Effect.forEach(decoded.value.manifests, (child) => survey(files, child, depth + 1, known))
@@ -155,9 +209,9 @@ const walk = (
     }
     for (const part of Manifest.blobs(decoded)) {
       if (MediaType.isForeignLayer(part.mediaType) || part.data !== undefined) continue
-      const path = blobPath(part.digest)
-      if (!(yield* files.has(path))) return { complete: [], missing: [depth === 0 ? part : descriptor] }
-      yield* blob(files, path, part)
+      const there = yield* files.size(blobPath(part.digest))
+      if (Option.isNone(there)) return { complete: [], missing: [depth === 0 ? part : descriptor] }
+      yield* checkSize(files.name, part, there.value)
     }
     return { complete: [{ descriptor, config: decoded.value.config.digest }], missing: [] }
   })

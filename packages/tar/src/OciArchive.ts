@@ -10,7 +10,7 @@ import * as TarIndex from "./TarIndex.js"
 import type { TarReadError } from "./TarReadError.js"
 
 /**
- * An archive on disk, plain or gzipped. Fails as `DockerArchive.file` does; every digest that an index of it names must
+ * An archive on disk, plain or compressed with gzip or zstd. Fails as `DockerArchive.file` does; every digest that an index of it names must
  * be there (`MissingContent`).
  * @since 0.1.0
  */
@@ -34,7 +34,11 @@ export const reader = (
 /** The archive's members as the files of a layout. */
 export const filesOf = (archive: ArchiveFile.ArchiveFile): LayoutGraph.LayoutFiles => ({
   name: archive.path,
-  has: (path) => Effect.map(Effect.option(TarIndex.resolve(archive.index, path, archive.path)), Option.isSome),
+  size: (path) =>
+    Effect.map(
+      Effect.option(TarIndex.resolve(archive.index, path, archive.path)),
+      Option.map(({ size }) => size)
+    ),
   bytes: archive.bytes,
   content: archive.content
 })

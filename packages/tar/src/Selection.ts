@@ -35,6 +35,9 @@ export const choose = (
   return Effect.fail(ValidationError.of("NoImage", archive, `holds no image ${wanted}; there is ${list}`))
 }
 
+/** Whether both are one name, as docker reads them: `app` is `docker.io/library/app:latest`. */
+export const isSameName = (a: ImageName, b: ImageName): boolean => canonical(a) === canonical(b)
+
 // internal
 
 const isDigest = ({ root }: ImageEntry, image: string): boolean =>
@@ -47,11 +50,8 @@ const fitting = (entries: ReadonlyArray<ImageEntry>, image: string): ((entry: Im
   return (entry) => entry.names.some(({ tag }) => Option.contains(tag, image)) || isDigest(entry, image)
 }
 
-/** Names are compared as docker reads them: `app` is `docker.io/library/app:latest`. */
 const isCalled = (name: ImageName, image: string): boolean =>
-  Option.isNone(name.repository)
-    ? Option.contains(name.tag, image)
-    : canonical(name) === canonical(parseRepositoryTag(image))
+  Option.isNone(name.repository) ? Option.contains(name.tag, image) : isSameName(name, parseRepositoryTag(image))
 
 const canonical = ({ repository, tag }: ImageName): string => {
   const text = Option.getOrElse(repository, () => "")

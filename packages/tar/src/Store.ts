@@ -14,25 +14,26 @@ import type { TarReadError } from "./TarReadError.js"
 type Environment = HttpClient.HttpClient | RegistryConfig.RegistryConfig | FileSystem.FileSystem
 type Failure = RegistryError | TarReadError | ValidationError
 
-/** Where the images of an address are read from; `input` is what `-` means. */
+/** Where the images of an address are read from; `input` is what `-` means, and `options` are for that alone. */
 export const source = <E, R>(
   address: Address,
-  input: Stream.Stream<Uint8Array, E, R>
+  input: Stream.Stream<Uint8Array, E, R>,
+  options: Pick<DockerArchive.StreamOptions, "compress"> = {}
 ): ImageSource<Failure, Environment | R> => {
   if (address._tag === "Reference") return Registry.image(address.reference)
-  if (address._tag === "Standard") return DockerArchive.stream(input)
-  const options = { image: Option.getOrUndefined(address.image) }
+  if (address._tag === "Standard") return DockerArchive.stream(input, options)
+  const chosen = { image: Option.getOrUndefined(address.image) }
   switch (address._tag) {
     case "Archive":
-      return DockerArchive.file(address.path, options)
+      return DockerArchive.file(address.path, chosen)
     case "OciArchive":
-      return OciArchive.file(address.path, options)
+      return OciArchive.file(address.path, chosen)
     case "OciLayout":
-      return OciLayout.folder(address.path, options)
+      return OciLayout.folder(address.path, chosen)
   }
 }
 
-/** Where images are written to. Standard output is no store: it has no name to appear under. */
+/** Where images are written to. Standard output is none of these: `DockerArchive.pipe` writes to it. */
 export const target = (
   address: Exclude<Address, { readonly _tag: "Standard" }>,
   options: DockerArchive.TargetOptions = {}

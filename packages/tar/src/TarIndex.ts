@@ -3,6 +3,17 @@
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html and the tar(5) page of libarchive
  */
 import * as Effect from "effect/Effect"
+import {
+  blockSize as block,
+  type Header,
+  Headers,
+  isExtended,
+  isFolder,
+  isZero,
+  maxExtendedHeader,
+  type Problem,
+  text
+} from "./TarHeader.js"
 import { TarReadError } from "./TarReadError.js"
 
 export interface Member {
@@ -26,8 +37,6 @@ export interface TarIndex {
 /** Bytes of the archive; fewer than `length` only at its end. */
 export type ReadAt = (offset: number, length: number) => Effect.Effect<Uint8Array, TarReadError>
 
-/** PAX headers and long names are held in memory; real ones have a few KiB. */
-export const maxExtendedHeader = 16 * 1024 * 1024
 /** A longer chain of links is a loop, or made to cost time. */
 export const maxLinks = 16
 
@@ -87,7 +96,6 @@ export const normalize = (name: string): string | undefined => join([], name)
 
 // internal
 
-const block = 512
 /** Enough that an archive of many small members is read in large steps. */
 const largeWindow = 1024 * 1024
 /** Enough for the few headers between two large members. */
@@ -99,23 +107,11 @@ interface Want {
 }
 type Step = Want | TarReadError | undefined
 
-interface Header {
-  readonly name: string
-  readonly link: string
-  readonly type: string
-  readonly size: number
-}
-
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-
 class Scanner {
   readonly members = new Map<string, Member>()
   ended = false
   window = smallWindow
-  private global = new Map<string, string>()
-  private local = new Map<string, string>()
-  private longName: string | undefined
-  private longLink: string | undefined
+  private readonly headers = new Headers()
 
   constructor(
     private readonly path: string,
@@ -147,8 +143,8 @@ class Scanner {
         this.ended = second.length === block && isZero(second)
         return this.finish(offset)
       }
-      const parsed = this.header(header, offset)
-      if (parsed instanceof TarReadError) return parsed
+      const parsed = this.headers.read(header)
+      if ("reason" in parsed) return this.unread(parsed, offset)
       const data = offset + block
       const size = parsed.size
       if (data + size > this.size) {
@@ -157,11 +153,11 @@ class Scanner {
           "Truncated",
           `the archive ends ${missing} bytes before the end of this member`,
           offset,
-          parsed.name
+          text(parsed.name)
         )
       }
       const next = data + Math.ceil(size / block) * block
-      if (extended.has(parsed.type)) {
+      if (isExtended(parsed.type)) {
         if (size > maxExtendedHeader) {
           return this.error(
             "TooLarge",
@@ -170,8 +166,8 @@ class Scanner {
           )
         }
         if (data - start + size > bytes.length) return { offset, length: block + size }
-        const problem = this.extend(parsed.type, bytes.subarray(data - start, data - start + size), offset)
-        if (problem !== undefined) return problem
+        const problem = this.headers.extend(parsed.type, bytes.subarray(data - start, data - start + size))
+        if (problem !== undefined) return this.unread(problem, offset)
       } else {
         const problem = this.add(parsed, data, offset)
         if (problem !== undefined) return problem
@@ -185,7 +181,7 @@ class Scanner {
   }
 
   private finish(offset: number): TarReadError | undefined {
-    if (this.local.size > 0 || this.longName !== undefined || this.longLink !== undefined) {
+    if (this.headers.waiting) {
       return this.error("Truncated", "the archive ends between an extended header and its member", offset)
     }
     if (this.members.size === 0) return this.error("NotATar", "holds no member", offset)
@@ -197,143 +193,32 @@ class Scanner {
     return new TarReadError({ reason, path: this.path, detail, offset, entry, hint })
   }
 
-  private header(bytes: Uint8Array, offset: number): Header | TarReadError {
-    if (!checksumFits(bytes)) {
-      return this.members.size === 0 && offset === 0
-        ? this.error("NotATar", "is no tar archive", offset)
-        : this.error("NotATar", "a header's checksum is wrong: the archive is damaged here", offset)
-    }
-    const type = bytes[156] === 0 ? "0" : String.fromCharCode(bytes[156] ?? 0)
-    const raw = number(bytes.subarray(124, 136))
-    if (raw === undefined) return this.error("UnsupportedFormat", "a header's size is no number", offset)
-    const isUstar = text(bytes.subarray(257, 263)) === "ustar" && bytes[263] === 0x30
-    const prefix = isUstar ? text(bytes.subarray(345, 500)) : ""
-    const short = text(bytes.subarray(0, 100))
-    const ustar = prefix === "" ? short : `${prefix}/${short}`
-    if (extended.has(type)) return { name: ustar, link: "", type, size: raw }
-    const paxSize = this.pax("size")
-    if (paxSize !== undefined && !/^\d{1,16}$/.test(paxSize)) {
-      return this.error("UnsupportedFormat", "a PAX header's size is no number", offset, ustar)
-    }
-    const size = headerOnly.has(type) ? 0 : paxSize === undefined ? raw : Number(paxSize)
-    return {
-      name: this.pax("path") ?? this.longName ?? ustar,
-      link: this.pax("linkpath") ?? this.longLink ?? text(bytes.subarray(157, 257)),
-      type,
-      size
-    }
-  }
-
-  private pax(key: string): string | undefined {
-    // An empty local value takes a global one back.
-    const value = this.local.get(key) ?? this.global.get(key)
-    return value === "" ? undefined : value
-  }
-
-  private extend(type: string, data: Uint8Array, offset: number): TarReadError | undefined {
-    if (type === "L") this.longName = text(data)
-    else if (type === "K") this.longLink = text(data)
-    else {
-      const records = paxRecords(data)
-      if (records === undefined) return this.error("UnsupportedFormat", "a PAX header is malformed", offset)
-      const into = type === "g" ? this.global : this.local
-      for (const [key, value] of records) {
-        // Only what is used is kept: an archive may have any number of these headers.
-        if (used.has(key)) into.set(key, value)
-        else if (key.startsWith("GNU.sparse.")) into.set(sparseKey, "yes")
-      }
-    }
-    return undefined
+  /** What the headers' reader says; a wrong checksum at the start means that this is no tar at all. */
+  private unread({ detail, entry, reason }: Problem, offset: number): TarReadError {
+    const isNone = reason === "NotATar" && this.members.size === 0 && offset === 0
+    return this.error(reason, isNone ? "is no tar archive" : detail, offset, entry)
   }
 
   private add(header: Header, data: number, offset: number): TarReadError | undefined {
-    const sparse = header.type === "S" || this.pax(sparseKey) !== undefined
-    this.local = new Map()
-    this.longName = undefined
-    this.longLink = undefined
-    if (sparse) return this.error("UnsupportedFormat", "is a sparse member of GNU tar", offset, header.name)
-    if (header.type === "M")
-      return this.error("UnsupportedFormat", "is continued from another volume", offset, header.name)
+    const written = text(header.name)
+    this.headers.done()
+    if (header.sparse) return this.error("UnsupportedFormat", "is a sparse member of GNU tar", offset, written)
+    if (header.type === "M") return this.error("UnsupportedFormat", "is continued from another volume", offset, written)
     if (header.type === "V") return undefined
-    const isFolder = header.type === "5" || header.type === "D" || header.name.endsWith("/")
-    const name = header.name.split("/").includes("..") ? undefined : normalize(header.name)
-    if (name === undefined) return this.error("UnsafePath", "leads out of the archive", offset, header.name)
+    const name = written.split("/").includes("..") ? undefined : normalize(written)
+    if (name === undefined) return this.error("UnsafePath", "leads out of the archive", offset, written)
     if (name === "") return undefined
-    const type = isFolder ? "Directory" : (types[header.type] ?? "Other")
+    const type = isFolder(header) ? "Directory" : (types[header.type] ?? "Other")
     const known = this.members.get(name)
     if (known !== undefined && !(known.type === "Directory" && type === "Directory")) {
       return this.error("DuplicateMember", "stands in the archive twice", offset, name)
     }
-    this.members.set(name, { name, type, offset: data, size: header.size, link: header.link })
+    this.members.set(name, { name, type, offset: data, size: header.size, link: text(header.link) })
     return undefined
   }
 }
 
-/** The keys of PAX headers that say where a member is and what it is called. */
-const used = new Set(["path", "linkpath", "size"])
-/** Stands for all the keys of GNU tar's sparse formats. */
-const sparseKey = "GNU.sparse"
-/** Headers whose data describes the next member: PAX local and global, GNU long name and long link. */
-const extended = new Set(["x", "g", "L", "K"])
-/** Types that never have data, whatever their size field says. */
-const headerOnly = new Set(["1", "2", "3", "4", "5", "6"])
 const types: Record<string, Member["type"]> = { "0": "File", "7": "File", "1": "HardLink", "2": "Symlink" }
-
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
-
-const text = (bytes: Uint8Array): string => {
-  const end = bytes.indexOf(0)
-  return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end))
-}
-
-/** Octal digits, or the base-256 form for what they cannot hold; `undefined` for neither or more than 2^53. */
-const number = (field: Uint8Array): number | undefined => {
-  const first = field[0] ?? 0
-  if (first & 0x80) {
-    if (first !== 0x80) return undefined
-    let value = 0
-    for (const byte of field.subarray(1)) {
-      value = value * 256 + byte
-      if (value > Number.MAX_SAFE_INTEGER) return undefined
-    }
-    return value
-  }
-  const digits = text(field).trim()
-  if (digits === "") return 0
-  return /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : undefined
-}
-
-/** Sums of the bytes, the checksum field counted as spaces; some old tars summed signed bytes. */
-const checksumFits = (bytes: Uint8Array): boolean => {
-  const stored = number(bytes.subarray(148, 156))
-  let unsigned = 0
-  let signed = 0
-  for (let at = 0; at < block; at++) {
-    const byte = at >= 148 && at < 156 ? 32 : (bytes[at] ?? 0)
-    unsigned += byte
-    signed += byte > 127 ? byte - 256 : byte
-  }
-  return stored === unsigned || stored === signed
-}
-
-/** `LENGTH KEY=VALUE\n` records, lengths in bytes. */
-const paxRecords = (data: Uint8Array): ReadonlyArray<readonly [string, string]> | undefined => {
-  const records: Array<readonly [string, string]> = []
-  let at = 0
-  while (at < data.length && data[at] !== 0) {
-    const space = data.indexOf(32, at)
-    if (space < 0 || space - at > 10) return undefined
-    const digits = decoder.decode(data.subarray(at, space))
-    const length = /^\d+$/.test(digits) ? Number(digits) : 0
-    const end = at + length
-    if (length < space - at + 3 || end > data.length || data[end - 1] !== 10) return undefined
-    const equals = data.indexOf(61, space)
-    if (equals < 0 || equals >= end) return undefined
-    records.push([decoder.decode(data.subarray(space + 1, equals)), decoder.decode(data.subarray(equals + 1, end - 1))])
-    at = end
-  }
-  return records
-}
 
 const join = (folder: ReadonlyArray<string>, name: string): string | undefined => {
   if (name.startsWith("/")) return undefined

@@ -9,7 +9,7 @@ export const Reason = Schema.Literal(
   "NotSeekable",
   "Permission",
   "Empty",
-  /** Neither a tar nor a gzip-compressed one. */
+  /** No tar, also after gzip or zstd was undone. */
   "NotATar",
   /** Ends in the middle of a member, or, from a stream, without its end-of-archive blocks. */
   "Truncated",

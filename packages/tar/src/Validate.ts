@@ -125,8 +125,8 @@ const layout = (files: LayoutGraph.LayoutFiles, missing: "problem" | "warning"):
         const manifest = yield* LayoutGraph.manifest(files, descriptor)
         const blobs = new Map(Manifest.blobs(manifest).map((blob) => [blob.digest, blob]))
         return yield* Effect.forEach([...blobs.values()], (blob) =>
-          Effect.flatMap(files.has(LayoutGraph.blobPath(blob.digest)), (there) =>
-            there
+          Effect.flatMap(files.size(LayoutGraph.blobPath(blob.digest)), (size) =>
+            Option.isSome(size)
               ? problemsOf(
                   Effect.flatMap(LayoutGraph.blob(files, LayoutGraph.blobPath(blob.digest), blob), (content) =>
                     check(files.name, LayoutGraph.blobPath(blob.digest), content, blob)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Digest, MediaType } from "@effect-registry/core"
 import { TarBytes } from "@effect-registry/testing"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as LayoutGraph from "../src/LayoutGraph.js"
 
 const index = (manifests: ReadonlyArray<unknown>) =>
@@ -28,7 +29,7 @@ describe("images", () => {
       let reads = 0
       const found = yield* LayoutGraph.images({
         name: "layout",
-        has: (path) => Effect.succeed(files.has(path)),
+        size: (path) => Effect.succeed(Option.map(Option.fromNullable(files.get(path)), ({ length }) => length)),
         content: () => Effect.dieMessage("there is no layer"),
         bytes: (path) => {
           reads++

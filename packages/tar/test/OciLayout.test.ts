@@ -50,7 +50,7 @@ describe("target", () => {
       const blob = join(path, "blobs", "sha256", layer.digest.slice(7))
       yield* Effect.promise(() => writeFile(blob, new Uint8Array(layer.size)))
       assert.isFalse((yield* validateArchive(path)).valid)
-      yield* copy(source, OciLayout.target(path))
+      yield* copy(source, OciLayout.target(path), { forceRecursive: true })
       assert.isTrue((yield* validateArchive(path)).valid)
     }).pipe(Effect.provide(NodeFileSystem.layer))
   )

@@ -2,78 +2,99 @@
  * The independent judge: reads everything that can be reached from a reference, with plain fetch or by its own few lines,
  * verifies every digest and size, and returns the graph. It shares no code with what it judges.
  */
-import { createHash } from "node:crypto"
-import { lstat, readFile } from "node:fs/promises"
+import { lstat, readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
-import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as TarRead from "./TarRead.js"
+import * as Verify from "./walk/Verify.js"
 
-/** Something is missing, or not what its descriptor says. */
-export class WalkError extends Data.TaggedError("WalkError")<{ readonly subject: string; readonly problem: string }> {
-  override get message(): string {
-    return `${this.subject}: ${this.problem}`
-  }
-}
-
-export interface Visited {
-  readonly mediaType: string
-  readonly size: number
-  readonly bytes: Uint8Array
-}
+export { type Visited, WalkError } from "./walk/Verify.js"
 
 export interface Graph {
   /** The manifest or index that the reference names. */
   readonly root: string
   /** By digest. */
-  readonly manifests: ReadonlyMap<string, Visited>
-  readonly blobs: ReadonlyMap<string, Visited>
+  readonly manifests: ReadonlyMap<string, Verify.Visited>
+  readonly blobs: ReadonlyMap<string, Verify.Visited>
   /** The digests of the configs, in the order of the images. */
   readonly configs: ReadonlyArray<string>
 }
 
-/** The graph of `repository:reference` (or `repository@digest`) at a registry. */
-export const registry = (url: string, repository: string, reference: string): Effect.Effect<Graph, WalkError> =>
-  attempt(`${url}/${repository} ${reference}`, async () => {
-    const base = `${url.replace(/\/$/, "")}/v2/${repository}`
-    const get = async (path: string, headers: Record<string, string> = {}) => {
-      const response = await fetch(`${base}/${path}`, { headers })
-      const bytes = new Uint8Array(await response.arrayBuffer())
-      if (response.status !== 200) throw problem(path, `status ${response.status}`)
-      const length = response.headers.get("content-length")
-      if (length !== null && Number(length) !== bytes.length) throw problem(path, `${bytes.length} bytes of ${length}`)
-      return { bytes, headers: response.headers }
-    }
-    const manifest = async (name: string): Promise<Found> => {
-      const { bytes, headers } = await get(`manifests/${name}`, { accept })
-      const said = headers.get("docker-content-digest")
-      if (said !== null && said !== sum(bytes, said)) throw problem(name, `Docker-Content-Digest is ${said}`)
-      return { bytes, mediaType: headers.get("content-type")?.split(";")[0] ?? "" }
-    }
+/** All that a repository or layout holds, as far as its tags lead: by what manifests name, and by what refers to them. */
+export interface Contents {
+  /** What each tag names, without the tags under which referrers are listed. */
+  readonly tags: ReadonlyMap<string, string>
+  readonly manifests: ReadonlyMap<string, Verify.Visited>
+  readonly blobs: ReadonlyMap<string, Verify.Visited>
+  /** Subject → the descriptors of its referrers, as they are listed. */
+  readonly referrers: ReadonlyMap<string, ReadonlyArray<Verify.Descriptor>>
+  /** Digests of what lies in a layout and nothing leads to. */
+  readonly loose: ReadonlyArray<string>
+}
+
+/** The graph of `repository:reference` (or `repository@digest`) at a registry, without referrers. */
+export const registry = (url: string, repository: string, reference: string): Effect.Effect<Graph, Verify.WalkError> =>
+  Verify.attempt(`${url}/${repository} ${reference}`, async () => {
+    const { blob, manifest } = requests(url, repository)
     const root = await manifest(reference)
-    return walk(root, {
-      manifest: ({ digest }) => manifest(digest),
-      blob: async ({ digest }) => (await get(`blobs/${digest}`)).bytes
-    })
+    return graphOf(root, { manifest: ({ digest }) => manifest(digest), blob })
+  })
+
+/** The repository with all its tags and referrers: of the referrers API, else of the fallback tags. */
+export const repository = (url: string, name: string): Effect.Effect<Contents, Verify.WalkError> =>
+  Verify.attempt(`${url}/${name}`, async () => {
+    const { blob, get, manifest } = requests(url, name)
+    const { tags } = Verify.json<{ readonly tags: ReadonlyArray<string> | null }>((await get("tags/list")).bytes)
+    const seen = Verify.nothingSeen()
+    const named = new Map<string, string>()
+    const listed = new Set((tags ?? []).filter((tag) => isFallback(tag)))
+    const referrers = async (digest: string): Promise<ReadonlyArray<Verify.Descriptor>> => {
+      const answer = await fetch(`${url}/v2/${name}/referrers/${digest}`)
+      const bytes = new Uint8Array(await answer.arrayBuffer())
+      if (answer.status === 200) return Verify.json<Verify.Document>(bytes).manifests ?? []
+      if (answer.status !== 404) throw Verify.problem(digest, `referrers answers ${answer.status}`)
+      const tag = fallbackTag(digest)
+      return listed.has(tag) ? (Verify.json<Verify.Document>((await manifest(tag)).bytes).manifests ?? []) : []
+    }
+    for (const tag of (tags ?? []).filter((each) => !listed.has(each))) {
+      const root = await manifest(tag)
+      named.set(tag, Verify.sum(root.bytes))
+      await Verify.walk(
+        Verify.sum(root.bytes),
+        root,
+        { manifest: (each) => manifest(each.digest), blob, referrers },
+        seen
+      )
+    }
+    return { ...seen, tags: named, loose: [] }
   })
 
 /** The graphs of a layout folder's index.json: of the entry with this tag or digest, else of all. No symlink is followed. */
-export const layout = (folder: string, reference?: string): Effect.Effect<ReadonlyArray<Graph>, WalkError> =>
-  attempt(folder, () =>
-    walkLayout(folder, reference, async (name) => {
-      const path = join(folder, name)
-      if (!(await lstat(path)).isFile()) throw problem(name, "is no regular file")
-      return new Uint8Array(await readFile(path))
-    })
-  )
+export const layout = (folder: string, reference?: string): Effect.Effect<ReadonlyArray<Graph>, Verify.WalkError> =>
+  Verify.attempt(folder, () => layoutGraphs(folder, reference, fileOf(folder)))
+
+/** The whole layout folder. Referrers are those that index.json leads to. */
+export const folder = (path: string): Effect.Effect<Contents, Verify.WalkError> =>
+  Verify.attempt(path, async () => {
+    const names = await readdir(path, { recursive: true, encoding: "utf8" })
+    return layoutContents(names, fileOf(path))
+  })
 
 /** The same of an OCI layout in a tar (not compressed). */
-export const ociArchive = (path: string, reference?: string): Effect.Effect<ReadonlyArray<Graph>, WalkError> =>
-  attempt(path, async () => {
+export const ociArchive = (path: string, reference?: string): Effect.Effect<ReadonlyArray<Graph>, Verify.WalkError> =>
+  Verify.attempt(path, async () => {
     const members = TarRead.read(new Uint8Array(await readFile(path)))
-    return walkLayout(path, reference, async (name) => member(members, name))
+    return layoutGraphs(path, reference, async (name) => member(members, name))
   })
+
+/** The whole of a tar that is an OCI layout (not compressed). */
+export const archive = (path: string): Effect.Effect<Contents, Verify.WalkError> =>
+  Verify.attempt(path, async () => archiveContents(new Uint8Array(await readFile(path))))
+
+/** The same of its bytes. */
+export const archiveBytes = (bytes: Uint8Array): Effect.Effect<Contents, Verify.WalkError> =>
+  Verify.attempt("the archive", () => archiveContents(bytes))
 
 /** An image of a docker-archive's manifest.json. */
 export interface Loaded {
@@ -84,20 +105,20 @@ export interface Loaded {
 }
 
 /** What `docker load` would find in a tar. */
-export const dockerArchive = (path: string): Effect.Effect<ReadonlyArray<Loaded>, WalkError> =>
-  attempt(path, async () => {
+export const dockerArchive = (path: string): Effect.Effect<ReadonlyArray<Loaded>, Verify.WalkError> =>
+  Verify.attempt(path, async () => {
     const members = TarRead.read(new Uint8Array(await readFile(path)))
-    const listed: ReadonlyArray<DockerEntry> = json(member(members, "manifest.json"))
+    const listed: ReadonlyArray<DockerEntry> = Verify.json(member(members, "manifest.json"))
     return listed.map((entry) => {
       const config = member(members, entry.Config)
-      const { rootfs } = json<{ readonly rootfs: { readonly diff_ids: ReadonlyArray<string> } }>(config)
-      if (rootfs.diff_ids.length !== entry.Layers.length) throw problem(entry.Config, "other number of layers")
+      const { rootfs } = Verify.json<{ readonly rootfs: { readonly diff_ids: ReadonlyArray<string> } }>(config)
+      if (rootfs.diff_ids.length !== entry.Layers.length) throw Verify.problem(entry.Config, "other number of layers")
       for (const [at, name] of entry.Layers.entries()) {
         const bytes = member(members, name)
         const plain = bytes[0] === 0x1f && bytes[1] === 0x8b ? new Uint8Array(gunzipSync(bytes)) : bytes
-        if (sum(plain) !== rootfs.diff_ids[at]) throw problem(name, `is not the diff ID ${rootfs.diff_ids[at]}`)
+        if (Verify.sum(plain) !== rootfs.diff_ids[at]) throw Verify.problem(name, `is not ${rootfs.diff_ids[at]}`)
       }
-      return { config: sum(config), tags: entry.RepoTags ?? [], diffIds: rootfs.diff_ids }
+      return { config: Verify.sum(config), tags: entry.RepoTags ?? [], diffIds: rootfs.diff_ids }
     })
   })
 
@@ -110,112 +131,147 @@ const accept = [
   "application/vnd.oci.image.index.v1+json"
 ].join(", ")
 
-interface Descriptor {
-  readonly mediaType: string
-  readonly digest: string
-  readonly size: number
-  readonly annotations?: Readonly<Record<string, string>> | null
-}
-
 interface DockerEntry {
   readonly Config: string
   readonly RepoTags: ReadonlyArray<string> | null
   readonly Layers: ReadonlyArray<string>
 }
 
-interface Document {
-  readonly mediaType?: string
-  readonly config?: Descriptor
-  readonly layers?: ReadonlyArray<Descriptor>
-  readonly manifests?: ReadonlyArray<Descriptor>
+const graphOf = async (root: Verify.Found, reader: Verify.Reader): Promise<Graph> => {
+  const seen = Verify.nothingSeen()
+  await Verify.walk(Verify.sum(root.bytes), root, reader, seen)
+  return { root: Verify.sum(root.bytes), manifests: seen.manifests, blobs: seen.blobs, configs: seen.configs }
 }
 
-interface Found {
-  readonly bytes: Uint8Array
-  readonly mediaType: string
+// ---- registries
+
+const requests = (url: string, repository: string) => {
+  const base = `${url.replace(/\/$/, "")}/v2/${repository}`
+  const get = async (path: string, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${base}/${path}`, { headers })
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    if (response.status !== 200) throw Verify.problem(path, `status ${response.status}`)
+    const length = response.headers.get("content-length")
+    if (length !== null && Number(length) !== bytes.length) {
+      throw Verify.problem(path, `${bytes.length} bytes of ${length}`)
+    }
+    return { bytes, headers: response.headers }
+  }
+  const manifest = async (name: string): Promise<Verify.Found> => {
+    const { bytes, headers } = await get(`manifests/${name}`, { accept })
+    const said = headers.get("docker-content-digest")
+    if (said !== null && said !== Verify.sum(bytes, said)) {
+      throw Verify.problem(name, `Docker-Content-Digest is ${said}`)
+    }
+    return { bytes, mediaType: headers.get("content-type")?.split(";")[0] ?? "" }
+  }
+  const blob = async ({ digest }: Verify.Descriptor) => (await get(`blobs/${digest}`)).bytes
+  return { get, manifest, blob }
 }
 
-interface Reader {
-  readonly manifest: (descriptor: Descriptor) => Promise<Found>
-  readonly blob: (descriptor: Descriptor) => Promise<Uint8Array>
+/** https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */
+const fallbackTag = (digest: string): string => {
+  const [algorithm = "", hex = ""] = digest.split(":")
+  return `${algorithm}-${hex.slice(0, 64)}`
 }
 
-const attempt = <A>(subject: string, run: () => Promise<A>): Effect.Effect<A, WalkError> =>
-  Effect.tryPromise({
-    try: run,
-    catch: (cause) => (cause instanceof WalkError ? cause : problem(subject, String(cause)))
-  })
+const isFallback = (tag: string): boolean => /^sha(?:256|512)-[0-9a-f]{64}$/.test(tag)
 
-const problem = (subject: string, text: string) => new WalkError({ subject, problem: text })
+// ---- layouts
 
-const json = <A>(bytes: Uint8Array): A => JSON.parse(new TextDecoder().decode(bytes))
+type ReadFile = (name: string) => Promise<Uint8Array>
 
-/** With the algorithm of `like`. */
-const sum = (bytes: Uint8Array, like = "sha256:"): string => {
-  const algorithm = like.slice(0, like.indexOf(":"))
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`
-}
+const fileOf =
+  (folder: string): ReadFile =>
+  async (name) => {
+    const path = join(folder, name)
+    if (!(await lstat(path)).isFile()) throw Verify.problem(name, "is no regular file")
+    return new Uint8Array(await readFile(path))
+  }
 
 const member = (members: ReadonlyMap<string, Uint8Array>, name: string): Uint8Array => {
   const bytes = members.get(name)
-  if (bytes === undefined) throw problem(name, "is not in the archive")
+  if (bytes === undefined) throw Verify.problem(name, "is not in the archive")
   return bytes
 }
 
-const walkLayout = async (
+const archiveContents = (bytes: Uint8Array): Promise<Contents> => {
+  const members = TarRead.read(bytes)
+  return layoutContents([...members.keys()], async (name) => member(members, name))
+}
+
+const readIndex = async (read: ReadFile): Promise<ReadonlyArray<Verify.Descriptor>> => {
+  const marker = Verify.json<{ readonly imageLayoutVersion?: string }>(await read("oci-layout"))
+  if (marker.imageLayoutVersion !== "1.0.0") {
+    throw Verify.problem("oci-layout", `version ${marker.imageLayoutVersion}`)
+  }
+  return Verify.json<Verify.Document>(await read("index.json")).manifests ?? []
+}
+
+const layoutReader = (read: ReadFile): Pick<Verify.Reader, "manifest" | "blob"> => {
+  const blob = ({ digest }: Verify.Descriptor) => read(`blobs/${digest.replace(":", "/")}`)
+  return { blob, manifest: async (each) => ({ bytes: await blob(each), mediaType: each.mediaType }) }
+}
+
+const tagOf = ({ annotations }: Verify.Descriptor): string | undefined =>
+  annotations?.["org.opencontainers.image.ref.name"]
+
+const layoutGraphs = async (
   subject: string,
   reference: string | undefined,
-  read: (name: string) => Promise<Uint8Array>
+  read: ReadFile
 ): Promise<ReadonlyArray<Graph>> => {
-  const marker = json<{ readonly imageLayoutVersion?: string }>(await read("oci-layout"))
-  if (marker.imageLayoutVersion !== "1.0.0") throw problem("oci-layout", `version ${marker.imageLayoutVersion}`)
-  const { manifests = [] } = json<Document>(await read("index.json"))
-  const named = ({ annotations, digest }: Descriptor) =>
-    reference === undefined || reference === digest || reference === annotations?.["org.opencontainers.image.ref.name"]
-  const blob = ({ digest }: Descriptor) => read(`blobs/${digest.replace(":", "/")}`)
-  const chosen = manifests.filter(named)
-  if (chosen.length === 0) throw problem(subject, `index.json has no ${reference ?? "entries"}`)
+  const reader = layoutReader(read)
+  const chosen = (await readIndex(read)).filter(
+    (each) => reference === undefined || reference === each.digest || reference === tagOf(each)
+  )
+  if (chosen.length === 0) throw Verify.problem(subject, `index.json has no ${reference ?? "entries"}`)
   return Promise.all(
     chosen.map(async (descriptor) => {
-      const manifest = async (each: Descriptor) => ({ bytes: await blob(each), mediaType: each.mediaType })
-      const found = await manifest(descriptor)
-      check(descriptor, found.bytes)
-      return walk(found, { manifest, blob })
+      const found = await reader.manifest(descriptor)
+      Verify.check(descriptor, found.bytes)
+      return graphOf(found, reader)
     })
   )
 }
 
-const check = ({ digest, size }: Descriptor, bytes: Uint8Array): void => {
-  if (bytes.length !== size) throw problem(digest, `${bytes.length} bytes, its descriptor says ${size}`)
-  if (sum(bytes, digest) !== digest) throw problem(digest, `the bytes are ${sum(bytes, digest)}`)
+const layoutContents = async (names: ReadonlyArray<string>, read: ReadFile): Promise<Contents> => {
+  const reader = layoutReader(read)
+  const entries = await readIndex(read)
+  const subjects = await bySubject(entries, reader)
+  const seen = Verify.nothingSeen()
+  const tags = new Map<string, string>()
+  for (const entry of entries) {
+    const tag = tagOf(entry)
+    if (tag === undefined) continue
+    if (tags.has(tag)) throw Verify.problem(tag, "stands in index.json twice")
+    tags.set(tag, entry.digest)
+    const found = await reader.manifest(entry)
+    Verify.check(entry, found.bytes)
+    await Verify.walk(entry.digest, found, { ...reader, referrers: async (digest) => subjects.get(digest) ?? [] }, seen)
+  }
+  const stored = names.flatMap((name) => {
+    const [, algorithm, hex] = /^blobs\/(sha256|sha512)\/([0-9a-f]+)$/.exec(name) ?? []
+    return algorithm === undefined ? [] : [`${algorithm}:${hex}`]
+  })
+  const loose = stored.filter((digest) => !seen.manifests.has(digest) && !seen.blobs.has(digest))
+  return { ...seen, tags, loose }
 }
 
-const walk = async (root: Found, reader: Reader): Promise<Graph> => {
-  const manifests = new Map<string, Visited>()
-  const blobs = new Map<string, Visited>()
-  const configs: Array<string> = []
-  const visit = async (digest: string, { bytes, mediaType }: Found): Promise<void> => {
-    if (manifests.has(digest)) return
-    manifests.set(digest, { mediaType, size: bytes.length, bytes })
-    const document = json<Document>(bytes)
-    if (document.mediaType !== undefined && document.mediaType !== mediaType) {
-      throw problem(digest, `came as ${mediaType} and says ${document.mediaType}`)
-    }
-    for (const child of document.manifests ?? []) {
-      const found = await reader.manifest(child)
-      check(child, found.bytes)
-      if (found.mediaType !== child.mediaType) throw problem(child.digest, `came as ${found.mediaType}`)
-      await visit(child.digest, found)
-    }
-    if (document.config !== undefined) configs.push(document.config.digest)
-    for (const each of [...(document.config === undefined ? [] : [document.config]), ...(document.layers ?? [])]) {
-      if (blobs.has(each.digest)) continue
-      const content = await reader.blob(each)
-      check(each, content)
-      blobs.set(each.digest, { mediaType: each.mediaType, size: content.length, bytes: content })
-    }
+/** Subject → what index.json leads to and refers to it, by whatever name. */
+const bySubject = async (
+  entries: ReadonlyArray<Verify.Descriptor>,
+  { blob }: Pick<Verify.Reader, "blob">
+): Promise<ReadonlyMap<string, ReadonlyArray<Verify.Descriptor>>> => {
+  const found = new Map<string, Array<Verify.Descriptor>>()
+  const visited = new Set<string>()
+  const visit = async (descriptor: Verify.Descriptor): Promise<void> => {
+    if (visited.has(descriptor.digest)) return
+    visited.add(descriptor.digest)
+    const { manifests = [], subject } = Verify.json<Verify.Document>(await blob(descriptor))
+    if (subject !== undefined) found.set(subject.digest, [...(found.get(subject.digest) ?? []), descriptor])
+    for (const each of manifests) await visit(each)
   }
-  const digest = sum(root.bytes)
-  await visit(digest, root)
-  return { root: digest, manifests, blobs, configs }
+  for (const entry of entries) await visit(entry)
+  return found
 }

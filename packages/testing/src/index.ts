@@ -2,6 +2,7 @@
 export * as Certificates from "./Certificates.js"
 export * as DockerRegistry from "./DockerRegistry.js"
 export * as Fixture from "./Fixture.js"
+export * as GraphFixture from "./fixture/Graph.js"
 export * as Quirks from "./Quirks.js"
 export * as ImageStoreSuite from "./suites/ImageStoreSuite.js"
 export * as TarBytes from "./TarBytes.js"

@@ -95,7 +95,7 @@ describe("the structure", () => {
   })
 
   describe("of core", () => {
-    const verbs = /^core\/(?:Push|Pull|Copy|List|Inspect|Delete|Tag|Ping)\.ts$/
+    const verbs = /^core\/(?:Push|Pull|Copy|List|Inspect|Delete|Tag|Ping|Referrers|Sync(?:\/\w+)?)\.ts$/
     const mechanics = /^core\/Registry\//
     const model = /^core\/model\//
     const errors = /^core\/(?:ValidationError|RegistryError)\.ts$/

@@ -19,8 +19,9 @@ const counting = () => {
   let runs = 0
   const service: Compressor.Service = {
     name: Compressor.portable.name,
-    gzip: (plain, onBytes) => {
-      const { result, stream } = Compressor.portable.gzip(plain, onBytes)
+    decompress: Compressor.portable.decompress,
+    compress: (algorithm, plain, onBytes) => {
+      const { result, stream } = Compressor.portable.compress(algorithm, plain, onBytes)
       return {
         result,
         stream: Stream.suspend(() => {
@@ -95,7 +96,7 @@ describe("BlobInfoCache on the embedded registry", () => {
         yield* copy(Registry.image(`${host}/cache/app:1`), Registry.repository(`${host}/cache/copy`))
         yield* copy(Registry.image(`${host}/cache/app:1`), MemoryStore.make().target)
       }).pipe(Effect.provideService(BlobInfoCache.BlobInfoCache, cache))
-      for (const { diffId } of image.layers) assert.isTrue(Option.isNone(yield* cache.compressed(diffId)))
+      for (const { diffId } of image.layers) assert.isTrue(Option.isNone(yield* cache.compressed(diffId, "gzip")))
     }).pipe(Effect.provide(NodeRegistry.layer({ state: false })))
   )
   it.scopedLive("does not believe an entry whose size the registry does not confirm", () =>
@@ -107,9 +108,9 @@ describe("BlobInfoCache on the embedded registry", () => {
       const first = yield* remembering(push(source, `${host}/cache/app:1`))
       const layer = image.layers[0]
       if (layer === undefined) return assert.fail("no layer")
-      const right = yield* cache.compressed(layer.diffId)
+      const right = yield* cache.compressed(layer.diffId, "gzip")
       if (Option.isNone(right)) return assert.fail("nothing was remembered")
-      yield* cache.recordCompressed(layer.diffId, { digest: right.value.digest, size: right.value.size + 1 })
+      yield* cache.recordCompressed(layer.diffId, "gzip", { digest: right.value.digest, size: right.value.size + 1 })
       const second = yield* remembering(push(source, `${host}/cache/app:2`))
       assert.strictEqual(second.images[0]?.digest, first.images[0]?.digest)
       yield* Walk.registry(`http://${host}`, "cache/app", "2")

@@ -17,6 +17,9 @@ const path = (name: string) =>
     (folder) => join(folder, name)
   )
 
+/** A new archive has nothing yet. */
+const without = { without: ["target.referrers", "target.isTagged"] } as const
+
 const image = (tag: string | undefined) => ({ image: tag === undefined ? undefined : `team/app:${tag}` })
 
 ImageStoreSuite.register(
@@ -40,7 +43,8 @@ for (const [what, file] of [
     Effect.map(path(file), (name) => ({
       target: DockerArchive.target(name),
       source: (tag?: string) => DockerArchive.file(name, image(tag))
-    }))
+    })),
+    without
   )
 }
 
@@ -51,5 +55,6 @@ ImageStoreSuite.register(
   Effect.map(path("app.tar"), (name) => ({
     target: DockerArchive.target(name),
     source: (tag?: string) => OciArchive.file(name, image(tag))
-  }))
+  })),
+  without
 )

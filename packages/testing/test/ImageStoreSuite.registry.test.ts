@@ -13,16 +13,21 @@ const store = Effect.map(EmbeddedRegistry.EmbeddedRegistry, ({ host }) => ({
   repository: `${host}/team/app`
 }))
 
+// A tag can be seen as soon as it is put; a commit only finishes the lists of referrers.
+const options = { atomic: false }
+
 ImageStoreSuite.register(
   { describe, it },
   "Registry over fetch",
   Layer.mergeAll(EmbeddedRegistry.layerTemp(), FetchHttpClient.layer, RegistryConfig.layer()),
-  store
+  store,
+  options
 )
 
 ImageStoreSuite.register(
   { describe, it },
   "Registry with the batteries for Node",
   Layer.merge(EmbeddedRegistry.layerTemp(), NodeRegistry.layer()),
-  store
+  store,
+  options
 )

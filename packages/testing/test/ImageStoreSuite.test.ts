@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ImageWriter, MemoryStore, type ValidationError } from "@effect-registry/core"
+import { type ImageReader, type ImageWriter, MemoryStore, type ValidationError } from "@effect-registry/core"
 import { ImageStoreSuite } from "@effect-registry/testing"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,9 +15,13 @@ ImageStoreSuite.register(
 )
 
 type Writer = ImageWriter<ValidationError>
+type Reader = ImageReader<ValidationError>
 
-/** The titles that fail for a memory store whose writer was tampered with. */
-const failures = (tamper: (writer: Writer) => Partial<Writer>) =>
+/** The titles that fail for a memory store whose writer or reader was tampered with. */
+const failures = (
+  tamper: (writer: Writer) => Partial<Writer>,
+  change: (reader: Reader) => Partial<Reader> = () => ({})
+) =>
   Effect.gen(function* () {
     const cases: Array<readonly [string, Effect.Effect<void, unknown, Scope.Scope>]> = []
     ImageStoreSuite.register(
@@ -27,7 +31,11 @@ const failures = (tamper: (writer: Writer) => Partial<Writer>) =>
       Effect.sync(() => {
         const store = MemoryStore.make()
         const open = Effect.map(store.target.open, (writer) => ({ ...writer, ...tamper(writer) }))
-        return { ...store, target: { ...store.target, open } }
+        const source = (tag?: string) => {
+          const original = store.source(tag)
+          return { ...original, open: Effect.map(original.open, (reader) => ({ ...reader, ...change(reader) })) }
+        }
+        return { target: { ...store.target, open }, source }
       })
     )
     const exits = yield* Effect.forEach(cases, ([title, run]) =>
@@ -85,6 +93,36 @@ describe("ImageStoreSuite", () => {
       assert.deepStrictEqual(nameless, ["knows an image by every tag it was given"])
       const boastful = yield* failures(() => ({ hasManifest: () => Effect.succeed(true) }))
       assert.deepStrictEqual(boastful, ["says of a manifest that was not written that it is not there"])
+    })
+  )
+
+  it.effect("finds a store whose source or target does not know its referrers and tags, or not all of them", () =>
+    Effect.gen(function* () {
+      const silent = yield* failures(
+        () => ({ isTagged: undefined, referrers: undefined }),
+        () => ({ tagged: undefined, referrers: undefined })
+      )
+      assert.deepStrictEqual(silent, [
+        "lists what refers to an image, each once, with its type and annotations",
+        "lists what refers to a referrer, and reads it",
+        "lists nothing where nothing refers to an image",
+        "finds what another tag names, and no tag that is not there",
+        "knows the referrers that it has before more are written",
+        "knows which manifest each of its tags names"
+      ])
+      const boastful = yield* failures(
+        () => ({ isTagged: () => Effect.succeed(true) }),
+        (reader) => ({
+          referrers: (subject) =>
+            Effect.map(reader.referrers?.(subject) ?? Effect.succeed([]), (all) =>
+              all.map(({ digest, mediaType, size }) => ({ digest, mediaType, size }))
+            )
+        })
+      )
+      assert.deepStrictEqual(boastful, [
+        "lists what refers to an image, each once, with its type and annotations",
+        "knows which manifest each of its tags names"
+      ])
     })
   )
 })

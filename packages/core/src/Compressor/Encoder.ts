@@ -1,7 +1,8 @@
 /** The deflate encoder of `assembly/`, compiled once a thread and run in it. */
 
 import { base64 } from "./deflateWasm.js"
-import { blockSize } from "./Gzip.js"
+/** Plain bytes that it takes at once. */
+export const blockSize = 1 << 20
 
 export interface Encoder {
   /** Deflates at most a block, ended by a sync flush. The answer is a copy. */

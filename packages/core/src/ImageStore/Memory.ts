@@ -6,6 +6,7 @@ import type { BlobWrite, BlobWritten, ImageEntry, ImageName, ImageSource, ImageT
 import type { Descriptor } from "../model/Descriptor.js"
 import * as Digest from "../model/Digest.js"
 import * as Manifest from "../model/Manifest.js"
+import * as Referrer from "../model/Referrer.js"
 import { ValidationError } from "../ValidationError.js"
 
 /** Both sides of the store, and what is in it. */
@@ -24,7 +25,9 @@ export const make = (name = "memory"): MemoryStore => {
   const blobs = new Map<Digest.Digest, Uint8Array>()
   const manifests = new Map<Digest.Digest, Uint8Array>()
   const names = new Map<string, { readonly name: ImageName; readonly descriptor: Descriptor }>()
+  const bySubject = new Map<Digest.Digest, Map<Digest.Digest, Descriptor>>()
 
+  const referrers = ({ digest }: Descriptor) => Effect.sync(() => [...(bySubject.get(digest)?.values() ?? [])])
   const missing = (digest: Digest.Digest) =>
     Effect.fail(ValidationError.of("MissingContent", name, `${digest} is not there`))
 
@@ -56,6 +59,12 @@ export const make = (name = "memory"): MemoryStore => {
         Effect.suspend(() => {
           const bytes = blobs.get(digest)
           return bytes === undefined ? missing(digest) : Effect.succeed({ _tag: "Bytes" as const, bytes })
+        }),
+      referrers,
+      tagged: (wanted) =>
+        Effect.sync(() => {
+          const found = [...names.values()].find((each) => Option.contains(each.name.tag, wanted))
+          return Option.map(Option.fromNullable(found), ({ descriptor }) => descriptor)
         })
     })
   })
@@ -66,6 +75,8 @@ export const make = (name = "memory"): MemoryStore => {
       const pending: Array<() => void> = []
       return {
         hasManifest: ({ digest }) => Effect.sync(() => manifests.has(digest)),
+        isTagged: ({ digest }, name) => Effect.sync(() => names.get(nameKey(name))?.descriptor.digest === digest),
+        referrers,
         writeBlob: <E1, R1>(write: BlobWrite<E1, R1>): Effect.Effect<BlobWritten, ValidationError | E1, R1> =>
           Effect.gen(function* () {
             if (Option.isSome(write.descriptor) && blobs.has(write.descriptor.value.digest)) {
@@ -85,9 +96,14 @@ export const make = (name = "memory"): MemoryStore => {
         writeManifest: (descriptor, bytes, given) =>
           Effect.gen(function* () {
             const { digest, mediaType } = descriptor
-            yield* Manifest.decode(bytes, { subject: `${name} ${digest}`, mediaType, digest })
+            const manifest = yield* Manifest.decode(bytes, { subject: `${name} ${digest}`, mediaType, digest })
+            const subject = Referrer.subjectOf(manifest)
             pending.push(() => {
               manifests.set(digest, bytes)
+              if (subject !== undefined) {
+                const known = bySubject.get(subject.digest) ?? new Map<Digest.Digest, Descriptor>()
+                bySubject.set(subject.digest, known.set(digest, Referrer.describe(manifest)))
+              }
               for (const each of given) names.set(nameKey(each), { name: each, descriptor })
             })
           }),

@@ -52,6 +52,8 @@ export interface State {
   refusesLargeBodies: boolean
   /** The registry answers requests for a part of a blob with something else. */
   breaksRanges: boolean
+  /** The registry cannot be asked for referrers. */
+  lacksReferrers: boolean
 }
 
 export interface Options {
@@ -91,7 +93,8 @@ export const make = (
         warnings: new Set(),
         refusesChunkedEncoding: false,
         refusesLargeBodies: false,
-        breaksRanges: false
+        breaksRanges: false,
+        lacksReferrers: false
       }
     }
   })

@@ -83,14 +83,17 @@ export const head = (
   })
 }
 
-/** Writes the bytes under a tag or digest. */
+/** Whether a registry has said that it lists a manifest among the referrers of its subject. */
+export type Listed = "yes" | "no" | "unknown"
+
+/** Writes the bytes under a tag or digest. `unknown` where an answer was lost, and what was sent is there. */
 export const put = (
   client: Client.Client,
   repository: string,
   identifier: string,
   descriptor: Descriptor,
   bytes: Uint8Array
-): Effect.Effect<void, RegistryError> => {
+): Effect.Effect<Listed, RegistryError> => {
   const call: Exchange.Call = {
     ...callOf(client, repository, identifier, "put manifest", "PUT"),
     headers: { "content-type": descriptor.mediaType },
@@ -102,6 +105,7 @@ export const put = (
       const response = yield* Request.send(client, call)
       yield* Exchange.drain(response)
       yield* verify(call, bytes, undefined, response.headers["docker-content-digest"], undefined)
+      return response.headers["oci-subject"] === undefined ? ("no" as const) : ("yes" as const)
     })
   )
   // The bytes were decoded before they got here, so what the registry finds wrong with them may be the network's doing.
@@ -110,8 +114,8 @@ export const put = (
     head(client, repository, identifier),
     Option.exists(({ digest }) => digest === descriptor.digest)
   ).pipe(Effect.catchTag("ValidationError", () => Effect.succeed(false)))
-  const again = Effect.flatMap(isStored, (done) => (done ? Effect.void : once))
-  const attempt = (number: number) => (number === 1 ? once : again)
+  const again = Effect.flatMap(isStored, (done) => (done ? Effect.succeed<Listed>("unknown") : once))
+  const attempt = (number: number): Effect.Effect<Listed, RegistryError> => (number === 1 ? once : again)
   return Retry.retry(client, call.operation, attempt, { restart: isDamaged }).pipe(
     Effect.mapError((error) => {
       const hint = refusalHint(descriptor, bytes, error)
@@ -120,21 +124,41 @@ export const put = (
   )
 }
 
-/** Puts it under the tag, unless the tag has it already: tags may be immutable. */
+/** The digest of what is there; `NotFound` where nothing is. */
+export const resolve = (
+  client: Client.Client,
+  repository: string,
+  identifier: string
+): Effect.Effect<Digest.Digest, RegistryError | ValidationError> =>
+  Effect.flatMap(
+    head(client, repository, identifier),
+    Option.match({
+      onNone: () => Effect.fail(notFound(client, repository, identifier)),
+      onSome: ({ digest }) => Effect.succeed(digest)
+    })
+  )
+
+/** As `head`; what cannot be read, and is to be replaced, is as good as not there. */
+export const headReadable = (
+  client: Client.Client,
+  repository: string,
+  identifier: string
+): Effect.Effect<Option.Option<Descriptor>, RegistryError> =>
+  Effect.catchTag(head(client, repository, identifier), "ValidationError", () => Effect.succeedNone)
+
+/** Puts it under the tag, unless the tag has it already: tags may be immutable. `before`: what the tag is known to name. */
 export const tag = (
   client: Client.Client,
   repository: string,
   name: string,
   descriptor: Descriptor,
-  bytes: Uint8Array
-): Effect.Effect<void, RegistryError | ValidationError> =>
+  bytes: Uint8Array,
+  before?: Option.Option<Descriptor>
+): Effect.Effect<Listed, RegistryError> =>
   Effect.gen(function* () {
-    const there = yield* head(client, repository, name).pipe(
-      // What cannot be read under the tag now is replaced.
-      Effect.catchTag("ValidationError", () => Effect.succeed(Option.none<Descriptor>()))
-    )
-    if (Option.exists(there, ({ digest }) => digest === descriptor.digest)) return
-    yield* put(client, repository, name, descriptor, bytes)
+    const there = before ?? (yield* headReadable(client, repository, name))
+    if (Option.exists(there, ({ digest }) => digest === descriptor.digest)) return "unknown"
+    return yield* put(client, repository, name, descriptor, bytes)
   })
 
 /** Deletes by tag or digest; the status is the caller's to judge: 202 done, 404 gone, 400 and 405 refused. */
@@ -151,6 +175,10 @@ export const remove = (
 /** `host/repository:tag` or `host/repository@digest`. */
 export const subjectOf = (client: Client.Client, repository: string, identifier: string): string =>
   `${Client.nameOf(client, repository)}${Digest.is(identifier) ? "@" : ":"}${identifier}`
+
+/** The error for what is not there, where looking for it was answered and did not fail. */
+export const notFound = (client: Client.Client, repository: string, identifier: string): RegistryError =>
+  Failure.make(callOf(client, repository, identifier, "look for manifest", "HEAD"), "NotFound", { status: 404 })
 
 export const isNotFound = (error: RegistryError | ValidationError): error is RegistryError =>
   error._tag === "RegistryError" && error.reason === "NotFound"
@@ -205,11 +233,24 @@ const isDamaged = (error: RegistryError): boolean =>
 /** What a registry's refusal of a manifest usually means. */
 const refusalHint = ({ mediaType }: Descriptor, bytes: Uint8Array, error: RegistryError): string | undefined => {
   const isRefused = [400, 415, 422].includes(error.status ?? 0)
+  const text = new TextDecoder().decode(bytes)
   // docker-registry says 500 here.
-  if ((isRefused || error.status === 500) && /"urls"\s*:/.test(new TextDecoder().decode(bytes))) {
+  if ((isRefused || error.status === 500) && /"urls"\s*:/.test(text)) {
     return "the image has layers to be had elsewhere (`urls`), and the registry has to allow such: docker-registry by validation.manifests.urls.allow"
   }
-  return isRefused && mediaType.startsWith("application/vnd.oci.")
+  // An artifact has no form in Docker's formats.
+  const isImage = !/"(?:subject|artifactType)"\s*:/.test(text)
+  return isImage && mediaType.startsWith("application/vnd.oci.") && isAboutType(error)
     ? "the registry may know Docker's formats alone: --format docker"
     : undefined
+}
+
+const isAboutType = ({ codes, status }: RegistryError): boolean => {
+  const has = (...names: ReadonlyArray<string>) => codes.some(({ code }) => names.includes(code))
+  if (status === 415) return true
+  if ((status !== 400 && status !== 422) || has("MANIFEST_BLOB_UNKNOWN")) return false
+  return (
+    has("MANIFEST_INVALID", "UNSUPPORTED") ||
+    codes.some(({ message }) => /media ?type|content[- ]type|schema ?version/i.test(message))
+  )
 }

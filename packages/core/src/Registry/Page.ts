@@ -22,14 +22,15 @@ export const maxPageSize = 1000
 
 /**
  * The names of all pages in the registry's order. A page that was there before ends the listing with a warning: it
- * would begin anew.
+ * would begin anew. With `complete` it fails there, because names may be missing.
  */
 export const names = (
   client: Client.Client,
   operation: string,
   path: string,
   field: "tags" | "repositories",
-  pageSize: number = maxPageSize
+  pageSize: number = maxPageSize,
+  complete = false
 ): Stream.Stream<string, RegistryError> =>
   Stream.suspend(() => {
     const seen = new Set<string>()
@@ -40,6 +41,10 @@ export const names = (
         const { items, next } = yield* page(client, operation, url, field)
         const chunk = Chunk.fromIterable(items)
         if (Option.isNone(next)) return [chunk, Option.none<string>()] as const
+        if (seen.has(next.value) && complete) {
+          const detail = "the same page came twice, so the list may not be complete"
+          return yield* Effect.fail(Failure.make(callOf(operation, url), "Protocol", { detail }))
+        }
         if (seen.has(next.value)) {
           const progress = yield* Progress.Progress
           const message = `${client.endpoint.host} sent the same page twice; the listing ends there`

@@ -294,7 +294,8 @@ const claimEntry = <E, R>({ client, content, known, repository }: Job<E, R>) =>
   Effect.gen(function* () {
     const journal = yield* UploadJournal.UploadJournal
     const compressor = yield* Compressor.Compressor
-    const what = content._tag === "Compressed" ? `${content.diffId} ${compressor.name}` : known?.digest
+    const what =
+      content._tag === "Compressed" ? `${content.diffId} ${compressor.name(content.algorithm)}` : known?.digest
     if (what === undefined) return Option.none()
     return yield* journal.claim({ origin: client.endpoint.origin, repository, content: what })
   })

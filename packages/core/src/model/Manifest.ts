@@ -111,11 +111,14 @@ export const assemble = (
   config: Descriptor,
   layers: ReadonlyArray<Descriptor>
 ): Manifest & { readonly _tag: "Image" } => {
-  const part = ({ digest, mediaType, size }: Descriptor): Descriptor => ({ mediaType, size, digest }) as Descriptor
+  const part = ({ digest, mediaType, size, urls }: Descriptor): Descriptor => ({
+    mediaType,
+    size,
+    digest,
+    ...(urls ? { urls } : {})
+  })
   const mediaType = format === "docker" ? MediaType.dockerManifest : MediaType.ociManifest
-  const value: ImageManifest = { schemaVersion: 2, mediaType, config: part(config), layers: layers.map(part) }
-  const bytes = Json.encode(value)
-  return { _tag: "Image", descriptor: { mediaType, digest: Digest.fromBytes(bytes), size: bytes.length }, bytes, value }
+  return ofImage({ schemaVersion: 2, mediaType, config: part(config), layers: layers.map(part) })
 }
 
 /** An index of these manifests, the same bytes for the same arguments. */
@@ -123,24 +126,26 @@ export const assembleIndex = (
   mediaType: string,
   manifests: ReadonlyArray<Descriptor>,
   annotations?: ImageIndex["annotations"]
-): Manifest & { readonly _tag: "Index" } => {
-  const value: ImageIndex = {
-    schemaVersion: 2,
-    mediaType,
-    manifests,
-    ...(annotations === undefined ? {} : { annotations })
-  }
-  const bytes = Json.encode(value)
-  return { _tag: "Index", descriptor: { mediaType, digest: Digest.fromBytes(bytes), size: bytes.length }, bytes, value }
-}
+): Manifest & { readonly _tag: "Index" } =>
+  ofIndex({ schemaVersion: 2, mediaType, manifests, ...(annotations === undefined ? {} : { annotations }) })
 
-/** The media types of config and layers that a manifest of this format names. */
-export const mediaTypes = (
-  format: Format
-): { readonly config: string; readonly layer: string; readonly layerGzip: string } =>
-  format === "docker"
-    ? { config: MediaType.dockerConfig, layer: MediaType.dockerLayer, layerGzip: MediaType.dockerLayerGzip }
-    : { config: MediaType.ociConfig, layer: MediaType.ociLayer, layerGzip: MediaType.ociLayerGzip }
+/** The image manifest of this value, in the order of its fields. Without a `mediaType` it is OCI's. */
+export const ofImage = (value: ImageManifest): Manifest & { readonly _tag: "Image" } => ({
+  _tag: "Image",
+  ...documentOf(value.mediaType ?? MediaType.ociManifest, value),
+  value
+})
+
+/** The index of this value, as `ofImage`. */
+export const ofIndex = (value: ImageIndex): Manifest & { readonly _tag: "Index" } => ({
+  _tag: "Index",
+  ...documentOf(value.mediaType ?? MediaType.ociIndex, value),
+  value
+})
+
+/** The media type of the configuration that an image manifest of this format names. */
+export const configType = (format: Format): string =>
+  format === "docker" ? MediaType.dockerConfig : MediaType.ociConfig
 
 /** The blobs a manifest names, config first; none for an index. */
 export const blobs = (manifest: Manifest): ReadonlyArray<Descriptor> =>
@@ -172,6 +177,11 @@ export const choose = (
 }
 
 // internal
+
+const documentOf = (mediaType: string, value: ImageManifest | ImageIndex): Document => {
+  const bytes = Json.encode(value)
+  return { descriptor: { mediaType, digest: Digest.fromBytes(bytes), size: bytes.length }, bytes }
+}
 
 const Envelope = Schema.Struct({
   schemaVersion: Schema.optional(Schema.Unknown),

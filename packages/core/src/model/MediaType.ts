@@ -5,6 +5,8 @@ export const dockerIndex = "application/vnd.docker.distribution.manifest.list.v2
 export const dockerConfig = "application/vnd.docker.container.image.v1+json"
 export const dockerLayer = "application/vnd.docker.image.rootfs.diff.tar"
 export const dockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+/** What BuildKit writes; Docker's own specification has no such type, and most tools refuse it. */
+export const dockerLayerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 export const dockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 export const ociManifest = "application/vnd.oci.image.manifest.v1+json"
 export const ociIndex = "application/vnd.oci.image.index.v1+json"
@@ -29,14 +31,29 @@ export const isDockerSchema1 = (mediaType: string): boolean =>
 export const isForeignLayer = (mediaType: string): boolean =>
   mediaType.includes(".layer.nondistributable.") || mediaType.startsWith("application/vnd.docker.image.rootfs.foreign.")
 
+/** The configuration of something that runs; whatever else stands in its place makes the manifest an artifact's. */
+export const isImageConfig = (mediaType: string): boolean => mediaType === dockerConfig || mediaType === ociConfig
+
 export type Compression = "none" | "gzip" | "zstd"
 
-/** How the layer of this media type is compressed; `undefined` for what is no layer. */
+const layers =
+  /^application\/vnd\.(?:docker\.image\.rootfs\.(?:foreign\.)?diff\.tar|oci\.image\.layer\.(?:nondistributable\.)?v1\.tar)(?:[.+](gzip|zstd))?$/
+
+/** How the layer of this media type is compressed; `undefined` for what is no layer, or one in a form of its own (encrypted). */
 export const layerCompression = (mediaType: string): Compression | undefined => {
-  if (!mediaType.includes("rootfs") && !mediaType.includes("image.layer.")) return undefined
-  if (mediaType.endsWith("+zstd") || mediaType.endsWith(".zstd")) return "zstd"
-  if (mediaType.endsWith("+gzip") || mediaType.endsWith(".gzip")) return "gzip"
-  return "none"
+  const match = layers.exec(mediaType)
+  if (match === null) return undefined
+  return match[1] === "gzip" || match[1] === "zstd" ? match[1] : "none"
+}
+
+/** The type of a layer that Docker's or OCI's manifests name, foreign or not. */
+export const layerType = (format: "docker" | "oci", compression: Compression, foreign = false): string => {
+  if (format === "oci") {
+    const base = foreign ? "application/vnd.oci.image.layer.nondistributable.v1.tar" : ociLayer
+    return compression === "none" ? base : `${base}+${compression}`
+  }
+  const base = foreign ? "application/vnd.docker.image.rootfs.foreign.diff.tar" : dockerLayer
+  return compression === "none" ? base : `${base}.${compression}`
 }
 
 /** The type without its parameters, in lower case: `Application/JSON; charset=utf-8` is `application/json`. */

@@ -169,6 +169,41 @@ describe("Manifest", () => {
         assert.isDefined(error.hint)
       }).pipe(Effect.provide(script.layer))
     })
+    it.live("advises Docker's formats where the type is refused, and nowhere else", () => {
+      const body = (code: string, message = "") => JSON.stringify({ errors: [{ code, message }] })
+      const artifact = Model.ofImage({
+        schemaVersion: 2,
+        mediaType: MediaType.ociManifest,
+        artifactType: "application/x",
+        config: blob,
+        layers: []
+      })
+      const hintOf = (answer: { readonly status: number; readonly body?: string }, made = image) => {
+        const script = Scripted.make(({ method }) => (method === "HEAD" ? { status: 404 } : answer))
+        const put = Effect.flatMap(client, (one) => Manifest.put(one, "a", "1", made.descriptor, made.bytes))
+        return Effect.map(Effect.provide(Effect.flip(put), script.layer), ({ hint }) =>
+          hint?.includes("--format docker")
+        )
+      }
+      return Effect.gen(function* () {
+        for (const answer of [
+          { status: 415 },
+          { status: 400, body: body("MANIFEST_INVALID") },
+          { status: 422, body: body("UNSUPPORTED") },
+          { status: 400, body: body("UNKNOWN", "unsupported media type") }
+        ]) {
+          assert.isTrue(yield* hintOf(answer), JSON.stringify(answer))
+        }
+        for (const answer of [
+          { status: 400 },
+          { status: 400, body: body("TAG_INVALID", "tags are immutable") },
+          { status: 400, body: `{"errors":[{"code":"MANIFEST_INVALID"},{"code":"MANIFEST_BLOB_UNKNOWN"}]}` }
+        ]) {
+          assert.isNotTrue(yield* hintOf(answer), JSON.stringify(answer))
+        }
+        assert.isNotTrue(yield* hintOf({ status: 415 }, artifact))
+      })
+    })
     it.live("notices a registry that stored something else", () => {
       const other = Digest.fromBytes(Scripted.utf8("other"))
       const script = Scripted.make(({ method }) =>

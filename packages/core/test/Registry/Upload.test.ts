@@ -67,13 +67,18 @@ const upload = ({ chunkSize, resumeAbove, transport = streams, write }: Setup = 
 const compressed = (plain: Uint8Array, diffId = Digest.fromBytes(plain)) => ({
   descriptor: Option.none(),
   mediaType: MediaType.ociLayerGzip,
-  content: Effect.succeed<BlobContent>({ _tag: "Compressed", plain: { _tag: "Bytes", bytes: plain }, diffId })
+  content: Effect.succeed<BlobContent>({
+    _tag: "Compressed",
+    algorithm: "gzip",
+    plain: { _tag: "Bytes", bytes: plain },
+    diffId
+  })
 })
 /** What the encoder makes of these bytes. */
 const gzipped = (plain: Uint8Array) =>
   Effect.gen(function* () {
-    const { gzip } = yield* Compressor.Compressor
-    const { result, stream } = gzip<never, never>({ _tag: "Bytes", bytes: plain }, () => {})
+    const { compress } = yield* Compressor.Compressor
+    const { result, stream } = compress<never, never>("gzip", { _tag: "Bytes", bytes: plain }, () => {})
     yield* Stream.runDrain(stream)
     return Option.getOrThrow(result())
   })

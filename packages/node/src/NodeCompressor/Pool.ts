@@ -1,26 +1,26 @@
 /** The threads of the compressor: started at the first job, asleep without keeping the process alive, ended with the scope. */
 import { Worker } from "node:worker_threads"
-import { Compressor } from "@effect-registry/core"
+import { type Algorithm, Compressor } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Lent from "../Lent.js"
 import { workerSource } from "./workerSource.js"
 
-/** A block to deflate: bytes at hand, or a place in an open file. */
+/** A block to compress: bytes at hand, or a place in an open file. */
 export type Block =
   | { readonly _tag: "Bytes"; readonly bytes: Uint8Array }
   | { readonly _tag: "File"; readonly fd: number; readonly position: number; readonly length: number }
 
 export type Outcome =
-  | { readonly _tag: "Deflated"; readonly plain: Uint8Array; readonly deflated: Uint8Array }
-  /** What was deflated does not inflate to the block. */
+  | { readonly _tag: "Compressed"; readonly plain: Uint8Array; readonly compressed: Uint8Array }
+  /** What came out does not decompress to the block. */
   | { readonly _tag: "Wrong" }
   | { readonly _tag: "ReadFailed"; readonly cause: Error }
 
 export interface Pool {
   readonly threads: number
   /**
-   * Deflates a block. It cannot be called off once a thread has it, because that may be reading from the descriptor: some
+   * Compresses a block. It cannot be called off once a thread has it, because that may be reading from the descriptor: some
    * ten milliseconds. Rejects where the thread is lost.
    */
   readonly run: (block: Block, verify: boolean) => Promise<Outcome>
@@ -50,10 +50,14 @@ interface Thread {
 }
 
 /** `source` is what the threads run; tests break it. */
-export const make = (threads: number, source = workerSource): Effect.Effect<Pool, never, Scope.Scope> =>
+export const make = (
+  threads: number,
+  algorithm: Algorithm = "gzip",
+  source = workerSource
+): Effect.Effect<Pool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const all = yield* Effect.acquireRelease(
-      Effect.sync(() => new Threads(threads, source)),
+      Effect.sync(() => new Threads(threads, algorithm, source)),
       (all) => Effect.promise(() => all.terminate())
     )
     // Bounds the memory of several layers at once.
@@ -63,7 +67,7 @@ export const make = (threads: number, source = workerSource): Effect.Effect<Pool
       run: async (block, verify) => {
         await turns.take()
         try {
-          return await all.post(block, verify)
+          return await all.post(block, verify, await all.module())
         } finally {
           turns.give()
         }
@@ -73,9 +77,6 @@ export const make = (threads: number, source = workerSource): Effect.Effect<Pool
   })
 
 // internal
-
-/** A block that does not compress grows by five bytes for each 65,535, and the flush. */
-const outputSize = Compressor.Gzip.blockSize + 1_024
 
 /** So many at once, the others in their order. */
 class Turns {
@@ -100,19 +101,28 @@ class Threads {
   private readonly threads: Array<Thread> = []
   private buffers: Array<ArrayBuffer> = []
   private outputs: Array<ArrayBuffer> = []
-  private module: WebAssembly.Module | undefined
+  private compiled: Promise<WebAssembly.Module> | undefined
   private lastId = 0
+  private readonly form: Compressor.Form.Form
 
   constructor(
     private readonly count: number,
+    private readonly algorithm: Algorithm,
     private readonly source: string
-  ) {}
+  ) {
+    this.form = Compressor.Form.of(algorithm)
+  }
 
-  post(block: Block, verify: boolean): Promise<Outcome> {
-    const thread = this.leastBusy()
+  module(): Promise<WebAssembly.Module> {
+    this.compiled ??= this.form.module()
+    return this.compiled
+  }
+
+  post(block: Block, verify: boolean, module: WebAssembly.Module): Promise<Outcome> {
+    const thread = this.leastBusy(module)
     const id = ++this.lastId
-    const buffer = this.buffers.pop() ?? new ArrayBuffer(Compressor.Gzip.blockSize)
-    const output = this.outputs.pop() ?? new ArrayBuffer(outputSize)
+    const buffer = this.buffers.pop() ?? new ArrayBuffer(this.form.blockSize)
+    const output = this.outputs.pop() ?? new ArrayBuffer(this.form.outputSize)
     const length = block._tag === "File" ? block.length : block.bytes.length
     if (block._tag === "Bytes") new Uint8Array(buffer).set(block.bytes)
     const place = block._tag === "File" ? { fd: block.fd, position: block.position } : {}
@@ -140,20 +150,20 @@ class Threads {
   }
 
   /** A sleeping thread, a new one, else the one with the fewest jobs. */
-  private leastBusy(): Thread {
+  private leastBusy(module: WebAssembly.Module): Thread {
     const idle = this.threads.find(({ jobs }) => jobs.size === 0)
     if (idle !== undefined) return idle
-    if (this.threads.length < this.count) return this.start()
+    if (this.threads.length < this.count) return this.start(module)
     return this.threads.reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a))
   }
 
-  private start(): Thread {
-    this.module ??= new WebAssembly.Module(Compressor.Encoder.binary() as BufferSource)
+  private start(module: WebAssembly.Module): Thread {
+    const { algorithm } = this
     const worker = new Worker(this.source, {
       eval: true,
       execArgv: [],
-      name: "gzip",
-      workerData: { module: this.module }
+      name: algorithm,
+      workerData: { algorithm, blockSize: this.form.blockSize, level: this.form.level, module }
     })
     const thread: Thread = { worker, jobs: new Map() }
     this.threads.push(thread)
@@ -167,7 +177,7 @@ class Threads {
     const lost = (cause: unknown): void => {
       const at = this.threads.indexOf(thread)
       if (at >= 0) this.threads.splice(at, 1)
-      for (const job of thread.jobs.values()) job.lost(new Error("a gzip thread ended", { cause }))
+      for (const job of thread.jobs.values()) job.lost(new Error(`a ${algorithm} thread ended`, { cause }))
       thread.jobs.clear()
     }
     worker.on("error", lost)
@@ -179,8 +189,8 @@ class Threads {
     const plain = new Uint8Array(buffer, 0, length)
     if (size !== undefined) {
       // It leaves us, and who knows for how long: what is not given back is replaced by a new one.
-      const deflated = Lent.lend(new Uint8Array(output, 0, size), () => this.keep(output))
-      return { _tag: "Deflated", plain, deflated }
+      const compressed = Lent.lend(new Uint8Array(output, 0, size), () => this.keep(output))
+      return { _tag: "Compressed", plain, compressed }
     }
     this.keep(output)
     this.free(plain)

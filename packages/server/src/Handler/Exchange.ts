@@ -12,6 +12,8 @@ export interface Exchange {
   readonly body: Readable
   /** Largest manifest taken, in bytes. */
   readonly maxManifestSize: number
+  /** Whether this registry lists referrers. */
+  readonly referrers: boolean
 }
 
 /** All that can go wrong in a handler. */

@@ -56,7 +56,7 @@ export const put = (name: string, reference: ManifestReference, exchange: Exchan
       location: `/v2/${name}/manifests/${digest}`,
       "docker-content-digest": digest,
       // Tells the client that it need not keep the fallback tag of the referrers.
-      ...(subject === undefined ? {} : { "oci-subject": subject.digest })
+      ...(subject === undefined || !exchange.referrers ? {} : { "oci-subject": subject.digest })
     })
   })
 

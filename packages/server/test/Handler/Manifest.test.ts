@@ -274,10 +274,48 @@ layer(EmbeddedRegistry.layerTemp({ maxManifestSize: limit }))("Manifest", (it) =
       })
     )
 
+    it.effect("takes the type of the config where a manifest's own is empty, and none for an index without one", () =>
+      Effect.gen(function* () {
+        const name = uniqueName()
+        const { digest, text } = yield* pushImage(name)
+        const subject = { mediaType: MediaType.ociManifest, digest, size: text.length }
+        yield* pushImage(name, "empty", { artifactType: "", subject })
+        const index = JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [], subject })
+        const put = yield* putManifest(name, digestOf(index), index, MediaType.ociIndex)
+        assert.strictEqual(put.headers.get("oci-subject"), digest)
+        const { manifests } = JSON.parse((yield* send("GET", `/v2/${name}/referrers/${digest}`)).text)
+        const types = manifests.map((each: { readonly mediaType: string; readonly artifactType?: string }) => [
+          each.mediaType,
+          each.artifactType
+        ])
+        assert.sameDeepMembers(types, [
+          [MediaType.ociManifest, MediaType.ociConfig],
+          [MediaType.ociIndex, undefined]
+        ])
+      })
+    )
+
     it.effect("is an empty index for a digest nobody refers to", () =>
       Effect.gen(function* () {
         const answer = yield* send("GET", `/v2/${uniqueName()}/referrers/${digestOf(random(5))}`)
         assert.deepEqual(JSON.parse(answer.text), { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [] })
+      })
+    )
+  })
+})
+
+layer(EmbeddedRegistry.layerTemp({ referrers: false }))("Manifest of a registry without referrers", (it) => {
+  describe("put", () => {
+    it.effect("does not say that it lists a manifest, and knows no such list", () =>
+      Effect.gen(function* () {
+        const name = uniqueName()
+        const { digest, text } = yield* pushImage(name)
+        const subject = { mediaType: MediaType.ociManifest, digest, size: text.length }
+        const { text: body } = yield* pushParts(name, { subject })
+        const put = yield* putManifest(name, "sbom", body)
+        assert.deepEqual([put.status, put.headers.get("oci-subject")], [201, null])
+        const answer = yield* send("GET", `/v2/${name}/referrers/${digest}`)
+        assert.deepEqual([answer.status, codeOf(answer)], [404, "UNSUPPORTED"])
       })
     )
   })

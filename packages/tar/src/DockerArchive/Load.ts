@@ -1,32 +1,31 @@
 /** What `docker load` reads of an archive, manifest.json, made of the images that it is able to load. */
 import type { Descriptor as DescriptorNs, ImageName } from "@effect-registry/core"
-import { Digest, type Manifest, MediaType, Platform, Reference } from "@effect-registry/core"
+import { Digest, type Manifest, MediaType, Platform, Reference, Referrer } from "@effect-registry/core"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { blobPath } from "../LayoutGraph.js"
+import type * as Roots from "../Roots.js"
 
-/** An image written to the archive and the names it got. */
-export interface Written {
-  readonly root: Manifest.Manifest
-  readonly names: ReadonlyArray<ImageName>
-}
+type Descriptor = DescriptorNs.Descriptor
 
 /** The entries of manifest.json, and the names of those images that `docker load` will not find there. */
 export const dockerManifest = (
-  written: ReadonlyArray<Written>,
-  find: (digest: Digest.Digest) => Manifest.Manifest | undefined,
-  machine: Platform.Platform
+  { find, list }: Pick<Roots.Roots, "find" | "list">,
+  machine: Platform.Platform,
+  hasBlob: (digest: Digest.Digest) => boolean
 ): { readonly entries: ReadonlyArray<unknown>; readonly unloadable: ReadonlyArray<string> } => {
   const entries: Array<unknown> = []
   const unloadable: Array<string> = []
-  for (const { names, root } of written) {
-    const image = root._tag === "Image" ? root : choose(root.value.manifests, find, machine)
-    if (image === undefined || !isLoadable(image))
-      unloadable.push(names.map(fullName).join(", ") || root.descriptor.digest)
+  for (const { manifest, names } of list()) {
+    // Nobody expects docker to load a signature.
+    if (Referrer.subjectOf(manifest) !== undefined) continue
+    const image = manifest._tag === "Image" ? manifest : choose(manifest.value.manifests, find, machine)
+    if (image === undefined || !isLoadable(image, hasBlob))
+      unloadable.push(names.map(fullName).join(", ") || manifest.descriptor.digest)
     else {
       entries.push({
         Config: blobPath(image.value.config.digest),
-        RepoTags: names.length === 0 ? null : names.map(familiarName),
+        RepoTags: names.length === 0 ? null : [...new Set(names.map(familiarName))],
         Layers: image.value.layers.map(({ digest }) => blobPath(digest))
       })
     }
@@ -34,19 +33,33 @@ export const dockerManifest = (
   return { entries, unloadable }
 }
 
-/** The entries of index.json: one a name, or one without annotations. */
-export const layoutEntries = (written: ReadonlyArray<Written>): ReadonlyArray<DescriptorNs.Descriptor> =>
-  written.flatMap(({ names, root }) =>
-    names.length === 0
-      ? [root.descriptor]
-      : names.map((name) => ({
-          ...root.descriptor,
-          annotations: {
-            "io.containerd.image.name": fullName(name),
-            "org.opencontainers.image.ref.name": Option.getOrElse(name.tag, () => "latest")
-          }
-        }))
-  )
+/**
+ * The entries of index.json: one a name, or one without annotations. A tag that another image of `earlier` or of these has
+ * already is written with its repository, so that it means one image for those who look for it there.
+ */
+export const layoutEntries = (
+  roots: ReadonlyArray<Roots.Root>,
+  earlier: ReadonlyArray<Descriptor> = []
+): ReadonlyArray<Descriptor> => {
+  const holders = new Map(earlier.flatMap((entry) => named(entry)))
+  return roots.flatMap(({ manifest, names }) => {
+    const descriptor = described(manifest)
+    if (names.length === 0) return [descriptor]
+    const each = new Map(names.map((name) => [fullName(name), name]))
+    return [...each].map(([whole, name]) => {
+      const tag = Option.getOrElse(name.tag, () => "latest")
+      const holder = holders.get(tag)
+      const ref = holder === undefined || holder === whole ? tag : whole
+      holders.set(ref, whole)
+      const annotations = { [containerdName]: whole, [refName]: ref }
+      return { ...descriptor, annotations }
+    })
+  })
+}
+
+/** What tells two entries of an index.json with names apart; `undefined` where it has none. */
+export const nameOf = ({ annotations }: Descriptor): string | undefined =>
+  annotations?.[containerdName] ?? annotations?.[refName]
 
 /** `docker.io/library/alpine:3`, as containerd names images. */
 export const fullName = ({ repository, tag }: ImageName): string => {
@@ -63,11 +76,27 @@ export const fullName = ({ repository, tag }: ImageName): string => {
 
 // internal
 
+const containerdName = "io.containerd.image.name"
+const refName = "org.opencontainers.image.ref.name"
+
+/** What has the reference, by its whole name where that is known. */
+const named = (entry: Descriptor): ReadonlyArray<readonly [string, string]> => {
+  const ref = entry.annotations?.[refName]
+  return ref === undefined ? [] : [[ref, nameOf(entry) ?? ref]]
+}
+
+/** An artifact says what it is, so that whoever lists the layout need not read it. */
+const described = (manifest: Manifest.Manifest): Descriptor => {
+  const isReferrer = Referrer.subjectOf(manifest) !== undefined
+  const artifactType = isReferrer ? Referrer.artifactTypeOf(manifest) : manifest.value.artifactType
+  return artifactType === undefined ? manifest.descriptor : { ...manifest.descriptor, artifactType }
+}
+
 /** `alpine:3`, as `docker images` shows it. */
 const familiarName = (name: ImageName): string => fullName(name).replace(/^docker\.io\/(?:library\/)?/, "")
 
 const choose = (
-  children: ReadonlyArray<DescriptorNs.Descriptor>,
+  children: ReadonlyArray<Descriptor>,
   find: (digest: Digest.Digest) => Manifest.Manifest | undefined,
   machine: Platform.Platform
 ) => {
@@ -80,13 +109,17 @@ const choose = (
   return match?.manifest ?? (others.length === 0 ? only?.manifest : undefined)
 }
 
-/** docker load takes container images with sha256 digests and plain or gzipped layers. */
-const isLoadable = ({ value }: Manifest.Manifest & { readonly _tag: "Image" }): boolean => {
-  const isConfig = value.config.mediaType === MediaType.dockerConfig || value.config.mediaType === MediaType.ociConfig
+/** docker load takes container images with sha256 digests and plain or gzipped layers, all of them in the archive. */
+const isLoadable = (
+  { descriptor, value }: Manifest.Manifest & { readonly _tag: "Image" },
+  hasBlob: (digest: Digest.Digest) => boolean
+): boolean => {
   const known = new Set<string | undefined>(["none", "gzip"])
+  const digests = [descriptor, value.config, ...value.layers].map(({ digest }) => digest)
   return (
-    isConfig &&
-    [value.config, ...value.layers].every(({ digest }) => Digest.algorithm(digest) === "sha256") &&
-    value.layers.every(({ mediaType }) => known.has(MediaType.layerCompression(mediaType)))
+    value.artifactType === undefined &&
+    MediaType.isImageConfig(value.config.mediaType) &&
+    digests.every((digest) => Digest.algorithm(digest) === "sha256") &&
+    value.layers.every(({ digest, mediaType }) => known.has(MediaType.layerCompression(mediaType)) && hasBlob(digest))
   )
 }

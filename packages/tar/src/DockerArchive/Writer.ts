@@ -4,31 +4,24 @@
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import type {
+  Algorithm,
   BlobWrite,
   BlobWritten,
   Descriptor as DescriptorNs,
   ImageTarget,
   ImageWriter
 } from "@effect-registry/core"
-import {
-  Compressor,
-  type Digest,
-  Json,
-  Manifest,
-  MediaType,
-  Platform,
-  Progress,
-  type ValidationError
-} from "@effect-registry/core"
+import { Compressor, type Digest, Manifest, type Platform, type ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BlobFile from "../BlobFile.js"
 import * as Io from "../Io.js"
+import * as Roots from "../Roots.js"
 import { TarReadError } from "../TarReadError.js"
 import * as Header from "./Header.js"
-import * as Load from "./Load.js"
+import * as Listing from "./Listing.js"
 import * as Members from "./Members.js"
 import * as Partial from "./Partial.js"
 
@@ -47,7 +40,7 @@ export interface TargetOptions {
 type Failure = TarReadError | ValidationError
 
 /**
- * A new archive; gzipped where the name ends in `.gz` or `.tgz`. It appears under its name only when it is complete and
+ * A new archive; compressed where the name ends in `.gz`, `.tgz` or `.zst`. It appears under its name only when it is complete and
  * verified. Blobs that a run got before it was interrupted, or before the network or the registry gave way, are not read
  * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`,
  * `Permission`, `ReadOnly`, `NoSpace`, `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
@@ -57,12 +50,6 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
   name: path,
   open: Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    if (path.endsWith(".zst")) {
-      const detail = "archives compressed with zstd are not written yet"
-      return yield* Effect.fail(
-        new TarReadError({ reason: "UnsupportedFormat", path, detail, hint: "name it .tar or .tar.gz" })
-      )
-    }
     yield* refuseExisting(fs, path, options)
     const partial = yield* Partial.open(fs, path, options.resume !== false)
     const members = yield* Members.make(yield* BlobFile.make(partial.file, path), partial.list)
@@ -102,8 +89,7 @@ const writer = (
   Effect.gen(function* () {
     const { file, list } = members
     const blobs = new Map<Digest.Digest, BlobWritten>()
-    const manifests = new Map<Digest.Digest, Manifest.Manifest>()
-    const written: Array<Load.Written> = []
+    const roots = Roots.make()
     const turns = new Map<Digest.Digest, Effect.Semaphore>()
 
     const once = (digest: Digest.Digest) =>
@@ -141,7 +127,7 @@ const writer = (
       })
 
     return {
-      hasManifest: ({ digest }) => Effect.sync(() => manifests.has(digest)),
+      hasManifest: ({ digest }) => Effect.sync(() => roots.find(digest) !== undefined),
       writeBlob: <E, R>(write: BlobWrite<E, R>): Effect.Effect<BlobWritten, Failure | E, R> => {
         if (Option.isNone(write.descriptor)) return addLast(write)
         const descriptor = write.descriptor.value
@@ -151,32 +137,17 @@ const writer = (
         Effect.gen(function* () {
           const { digest, mediaType } = descriptor
           const manifest = yield* Manifest.decode(bytes, { subject: `${file.path} ${digest}`, mediaType, digest })
-          if (!manifests.has(digest)) {
+          if (roots.find(digest) === undefined) {
             const { data } = yield* members.place(digest, bytes.length)
             yield* file.write(bytes, data)
             list.wrote(digest, bytes.length)
           }
-          manifests.set(digest, manifest)
-          if (names.length > 0 || !isChild(digest, manifests)) written.push({ root: manifest, names })
+          roots.add(manifest, names)
         }),
       commit: Effect.gen(function* () {
-        const progress = yield* Progress.Progress
-        const roots = written.filter(
-          ({ names, root }) => names.length > 0 || !isChild(root.descriptor.digest, manifests)
-        )
-        const machine = options.platform ?? Platform.machine()
-        const { entries, unloadable } = Load.dockerManifest(roots, (digest) => manifests.get(digest), machine)
-        for (const name of unloadable) {
-          const message = `docker load will not find ${name} in the archive: it has no image for ${Platform.format(machine)} that docker can load`
-          progress.emit({ _tag: "Warning", message })
-        }
-        yield* complete(new Set([...blobs.keys(), ...manifests.keys()]), ({ append }) =>
-          Effect.gen(function* () {
-            yield* append("oci-layout", Json.encode({ imageLayoutVersion: "1.0.0" }))
-            yield* append("index.json", Manifest.assembleIndex(MediaType.ociIndex, Load.layoutEntries(roots)).bytes)
-            // An empty list would say that the archive holds no image; without the file it is read as an OCI archive.
-            if (entries.length > 0) yield* append("manifest.json", Json.encode(entries))
-          })
+        const last = yield* Listing.make(roots, (digest) => blobs.has(digest), options.platform)
+        yield* complete(new Set([...blobs.keys(), ...roots.digests()]), ({ append }) =>
+          Effect.forEach(last, ({ bytes, name }) => append(name, bytes), { discard: true })
         )
       })
     }
@@ -215,10 +186,6 @@ const fill = <E, R>(members: Members.Members, write: BlobWrite<E, R>, { digest, 
     return result
   })
 
-/** Whether an index of the archive names it: then it is no image of its own. */
-const isChild = (digest: Digest.Digest, manifests: ReadonlyMap<Digest.Digest, Manifest.Manifest>): boolean =>
-  [...manifests.values()].some((manifest) => Manifest.children(manifest).some((child) => child.digest === digest))
-
 /** A copy with these blobs alone: what an earlier run got of an image that its tag has left is no part of this one. */
 const withoutOrphans = (
   fs: FileSystem.FileSystem,
@@ -247,7 +214,8 @@ const publish = (
     yield* members.file.write(Header.endOfArchive, members.end())
     // An earlier run may have come further.
     yield* Effect.mapError(partial.file.truncate(size), failed)
-    const finished = /\.(?:gz|tgz)$/.test(path) ? yield* gzip(fs, partial, size, path) : partial
+    const algorithm = algorithmOf(path)
+    const finished = algorithm === undefined ? partial : yield* compress(fs, algorithm, partial, size, path)
     yield* Effect.mapError(finished.file.sync, failed)
     // Where a file system knows no permissions, there is nothing to widen.
     if (Option.isSome(finished.mode)) yield* Effect.ignore(fs.chmod(finished.path, finished.mode.value))
@@ -261,8 +229,14 @@ const publish = (
     yield* Effect.uninterruptible(Effect.zipRight(options.force === true ? rename : link, finished.done))
   })
 
-const gzip = (
+const algorithmOf = (path: string): Algorithm | undefined => {
+  if (/\.(?:gz|tgz)$/.test(path)) return "gzip"
+  return path.endsWith(".zst") ? "zstd" : undefined
+}
+
+const compress = (
   fs: FileSystem.FileSystem,
+  algorithm: Algorithm,
   partial: Partial.Partial,
   size: number,
   path: string
@@ -271,7 +245,8 @@ const gzip = (
     const compressor = yield* Compressor.Compressor
     const readAt = Io.readAt(partial.file, path, yield* Effect.makeSemaphore(1))
     const compressed = yield* Partial.fresh(fs, path)
-    const { stream } = compressor.gzip(
+    const { stream } = compressor.compress(
+      algorithm,
       {
         _tag: "File",
         fd: partial.file.fd,

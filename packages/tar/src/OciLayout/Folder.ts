@@ -16,6 +16,8 @@ import * as Symlinks from "./Symlinks.js"
 export interface Folder {
   /** This run writes the blob; what it leaves of it goes with a failure for good. */
   readonly tries: (digest: Digest.Digest) => void
+  /** Whether writers can own what others must not touch meanwhile. */
+  readonly hasLocks: boolean
   /** The layout is complete. */
   readonly committed: Effect.Effect<void>
 }
@@ -56,8 +58,10 @@ export const open = (
     yield* Symlinks.refuse(fs, path, ["blobs", "blobs/sha256", "index.json", "oci-layout"])
     if (isNew) yield* Effect.mapError(fs.writeFile(`${path}/${mark}`, new Uint8Array(0)), failed)
     // Seen by everybody who would remove the folder.
-    yield* Scope.extend(lock.acquire(`${path}/blobs/.writer-${crypto.randomUUID()}${Resume.suffix}`), presence)
+    const writer = `${path}/blobs/.writer-${crypto.randomUUID()}${Resume.suffix}`
+    const hasLocks = yield* Scope.extend(lock.acquire(writer), presence)
     return {
+      hasLocks,
       tries: (digest) => void tried.add(digest),
       committed: Effect.sync(() => {
         committed = true

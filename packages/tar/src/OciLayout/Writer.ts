@@ -1,14 +1,16 @@
 /** A layout folder that images are added to. */
 import * as FileSystem from "@effect/platform/FileSystem"
-import type { Descriptor as DescriptorNs, ImageTarget } from "@effect-registry/core"
+import type { BlobWrite, BlobWritten, ImageTarget } from "@effect-registry/core"
 import { type Digest, Json, Manifest, MediaType, ProcessLock, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Load from "../DockerArchive/Load.js"
 import * as Io from "../Io.js"
+import * as Roots from "../Roots.js"
 import { TarReadError } from "../TarReadError.js"
 import * as Blob from "./Blob.js"
+import * as Existing from "./Existing.js"
 import * as Folder from "./Folder.js"
 
 export interface TargetOptions {
@@ -33,47 +35,56 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
     const fs = yield* FileSystem.FileSystem
     const resume = options.resume !== false
     const folder = yield* Folder.open(fs, path, resume)
-    const manifests = new Map<Digest.Digest, Manifest.Manifest>()
-    const written: Array<Load.Written> = []
+    const before = yield* Effect.cached(
+      Effect.provide(Existing.read(path), yield* Effect.context<FileSystem.FileSystem | Scope.Scope>())
+    )
+    const roots = Roots.make()
+    // What this run wrote, or found and hashed.
+    const verified = new Set<Digest.Digest>()
 
-    const put = (digest: Digest.Digest, bytes: Uint8Array) =>
-      Blob.write(
-        fs,
-        path,
-        {
-          descriptor: Option.some({ mediaType: MediaType.octetStream, digest, size: bytes.length }),
-          mediaType: MediaType.octetStream,
-          content: Effect.succeed({ _tag: "Bytes" as const, bytes }),
-          alsoIn: []
-        },
-        false
+    const writeBlob = <E, R>(write: BlobWrite<E, R>, goesOn: boolean): Effect.Effect<BlobWritten, Failure | E, R> => {
+      const known = Option.getOrUndefined(write.descriptor)
+      if (known !== undefined && verified.has(known.digest)) {
+        return Effect.succeed({ descriptor: known, outcome: "Exists" })
+      }
+      return Effect.tap(Blob.write(fs, path, write, goesOn), ({ descriptor }) =>
+        Effect.sync(() => void verified.add(descriptor.digest))
       )
+    }
+    const put = (digest: Digest.Digest, bytes: Uint8Array) => {
+      const descriptor = { mediaType: MediaType.octetStream, digest, size: bytes.length }
+      const content = Effect.succeed({ _tag: "Bytes" as const, bytes })
+      return writeBlob({ ...descriptor, descriptor: Option.some(descriptor), content, alsoIn: [] }, false)
+    }
 
     return {
       // A layout may hold a manifest without its blobs, so those are looked at one by one.
       hasManifest: () => Effect.succeed(false),
+      isTagged: (descriptor, name) => Effect.flatMap(before, (existing) => existing.isTagged(descriptor, name)),
+      referrers: (descriptor) => Effect.flatMap(before, (existing) => existing.referrers(descriptor)),
       writeBlob: (write) => {
         if (Option.isSome(write.descriptor)) folder.tries(write.descriptor.value.digest)
-        return Blob.write(fs, path, write, resume)
+        return writeBlob(write, resume)
       },
       writeManifest: (descriptor, bytes, names) =>
         Effect.gen(function* () {
           const { digest, mediaType } = descriptor
           const manifest = yield* Manifest.decode(bytes, { subject: `${path} ${digest}`, mediaType, digest })
           yield* put(digest, bytes)
-          manifests.set(digest, manifest)
-          written.push({ root: manifest, names })
+          roots.add(manifest, names)
         }),
-      commit: Effect.gen(function* () {
-        const children = new Set([...manifests.values()].flatMap(Manifest.children).map(({ digest }) => digest))
-        const roots = written.filter(({ names, root }) => names.length > 0 || !children.has(root.descriptor.digest))
-        yield* ownIndex(fs, path)
-        const index = yield* merge(fs, path, Load.layoutEntries(roots))
-        yield* replace(fs, `${path}/oci-layout`, Json.encode({ imageLayoutVersion: "1.0.0" }))
-        yield* Effect.uninterruptible(
-          Effect.zipRight(replace(fs, `${path}/index.json`, Json.encode(index)), folder.committed)
-        )
-      }).pipe(Effect.scoped)
+      commit: Effect.scoped(
+        Effect.gen(function* () {
+          const added = roots.list()
+          if (added.length === 0 && (yield* hasIndex(fs, path))) return yield* folder.committed
+          yield* ownIndex(path, folder)
+          const index = yield* merge(fs, path, added)
+          yield* replace(fs, `${path}/oci-layout`, Json.encode({ imageLayoutVersion: "1.0.0" }))
+          yield* Effect.uninterruptible(
+            Effect.zipRight(replace(fs, `${path}/index.json`, Json.encode(index)), folder.committed)
+          )
+        })
+      )
     }
   })
 })
@@ -81,15 +92,12 @@ export const target = (path: string, options: TargetOptions = {}): ImageTarget<F
 // internal
 
 /** Waits until nobody else adds to the index. Where there are no locks there is nobody to be seen. */
-const ownIndex = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, TarReadError, Scope.Scope> =>
+const ownIndex = (path: string, { hasLocks }: Folder.Folder): Effect.Effect<void, TarReadError, Scope.Scope> =>
   Effect.gen(function* () {
+    if (!hasLocks) return
     const lock = yield* ProcessLock.ProcessLock
-    const file = `${path}/index.json`
-    const isTaken = Effect.orElseSucceed(fs.exists(`${file}.lock`), () => false)
     for (let tries = 0; tries < patience; tries++) {
-      if (yield* lock.acquire(file)) return
-      // Whoever had it may have let it go in between.
-      if (!(yield* isTaken) && ((yield* lock.acquire(file)) || !(yield* isTaken))) return
+      if (yield* lock.acquire(`${path}/index.json`)) return
       yield* Effect.sleep("20 millis")
     }
     const detail = "somebody else has been adding to it for 10 seconds"
@@ -99,28 +107,33 @@ const ownIndex = (fs: FileSystem.FileSystem, path: string): Effect.Effect<void, 
 /** Times 20 milliseconds; adding takes one of them. */
 const patience = 500
 
-/** The index with the new entries; an entry of the same name gives way. */
-const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<DescriptorNs.Descriptor>) =>
+const hasIndex = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean, TarReadError> =>
+  Effect.mapError(fs.exists(`${path}/index.json`), Io.readError(path, "index.json"))
+
+/** The index with the new entries; an entry of the same name gives way, and one without a name where the image has one. */
+const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<Roots.Root>) =>
   Effect.gen(function* () {
-    const file = `${path}/index.json`
-    if (!(yield* Effect.mapError(fs.exists(file), Io.readError(path)))) {
-      return Manifest.assembleIndex(MediaType.ociIndex, added).value
+    if (!(yield* hasIndex(fs, path))) {
+      return Manifest.assembleIndex(MediaType.ociIndex, Load.layoutEntries(added)).value
     }
-    const bytes = yield* Effect.mapError(fs.readFile(file), Io.readError(path, "index.json"))
+    const bytes = yield* Effect.mapError(fs.readFile(`${path}/index.json`), Io.readError(path, "index.json"))
     const index = yield* Manifest.decode(bytes, { subject: `${path} index.json`, mediaType: MediaType.ociIndex })
     if (index._tag !== "Index") {
       return yield* Effect.fail(ValidationError.of("InvalidManifest", `${path} index.json`, "is no index"))
     }
-    const kept = index.value.manifests.filter((old) => !added.some((entry) => replaces(entry, old)))
-    return { ...index.value, manifests: [...kept, ...added] }
+    const before = index.value.manifests
+    const fresh = new Set(Load.layoutEntries(added).flatMap((entry) => Load.nameOf(entry) ?? []))
+    const again = new Set(added.map(({ manifest }) => manifest.descriptor.digest))
+    const kept = before.filter((entry) => {
+      const name = Load.nameOf(entry)
+      return name === undefined ? !again.has(entry.digest) : !fresh.has(name)
+    })
+    const there = new Set(kept.map(({ digest }) => digest))
+    const entries = Load.layoutEntries(added, kept).filter(
+      (entry) => Load.nameOf(entry) !== undefined || !there.has(entry.digest)
+    )
+    return { ...index.value, manifests: [...kept, ...entries] }
   })
-
-const replaces = (entry: DescriptorNs.Descriptor, old: DescriptorNs.Descriptor): boolean => {
-  const name = (descriptor: DescriptorNs.Descriptor) =>
-    descriptor.annotations?.["io.containerd.image.name"] ??
-    descriptor.annotations?.["org.opencontainers.image.ref.name"]
-  return name(entry) === undefined ? name(old) === undefined && entry.digest === old.digest : name(entry) === name(old)
-}
 
 const replace = (fs: FileSystem.FileSystem, path: string, bytes: Uint8Array): Effect.Effect<void, TarReadError> => {
   const temporary = `${path}.${crypto.randomUUID()}.ereg-partial`

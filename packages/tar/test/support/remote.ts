@@ -42,8 +42,18 @@ export const make = (image: Fixture.ImageFixture, before: Before = () => Effect.
       repository: "team/app",
       digest,
       size: bytes.length,
-      stream: Stream.die("a target with a file saves"),
-      streamFrom: () => Stream.die("a target with a file saves"),
+      stream: Stream.suspend(() => {
+        asked.push({ digest, from: 0 })
+        const starts = Array.from({ length: Math.ceil(bytes.length / step) }, (_, at) => at * step)
+        return Stream.mapEffect(Stream.fromIterable(starts), (at) =>
+          Effect.map(before(digest, at), () => {
+            const piece = bytes.subarray(at, at + step)
+            sent += piece.length
+            return piece
+          })
+        )
+      }),
+      streamFrom: () => Stream.die("nobody goes on with a stream"),
       save: (sink) =>
         Effect.gen(function* () {
           const attempt = (skipped: number, hash: ReturnType<typeof createHash>) =>

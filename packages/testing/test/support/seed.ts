@@ -68,3 +68,18 @@ export const seed = (
       return { descriptor: image.descriptor }
     })
   )
+
+/** Writes what refers to something, to `host/repository`, with a tag of its own where one is given. */
+export const attach = (
+  repository: string,
+  artifact: Fixture.ArtifactFixture,
+  tag?: string
+): Effect.Effect<void, RegistryError | ValidationError, HttpClient.HttpClient | RegistryConfig.RegistryConfig> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const writer = yield* Registry.repository(repository).open
+      yield* writeBlobs(writer, artifact)
+      const names = tag === undefined ? [] : [{ repository: Option.none(), tag: Option.some(tag) }]
+      yield* writer.writeManifest(artifact.descriptor, artifact.manifest, names)
+    })
+  )

@@ -18,9 +18,9 @@ export const startDocker = (options?: DockerRegistry.Options) =>
   Effect.map(DockerRegistry.make(options), ({ host }) => host)
 
 /** The host of an embedded registry of its own. */
-export const startEmbedded = (hooks: Faults.Hooks = {}) =>
+export const startEmbedded = (options: Omit<EmbeddedRegistry.Options, "root"> = {}) =>
   Effect.map(
-    Layer.build(EmbeddedRegistry.layerTemp(hooks)),
+    Layer.build(EmbeddedRegistry.layerTemp(options)),
     (context) => Context.get(context, EmbeddedRegistry.EmbeddedRegistry).host
   )
 

@@ -1,0 +1,34 @@
+/** The part of an index that a copy is about. */
+import * as Effect from "effect/Effect"
+import type { ImageReader, Root } from "../ImageStore.js"
+import type { Descriptor } from "../model/Descriptor.js"
+import * as Manifest from "../model/Manifest.js"
+import * as MediaType from "../model/MediaType.js"
+import type * as Platform from "../model/Platform.js"
+import type { ValidationError } from "../ValidationError.js"
+
+type Existing = Root & { readonly _tag: "Manifest" | "Made" }
+
+/** The root with only the wanted platforms: that manifest, or a new index of several. */
+export const choose = <E, R>(
+  subject: string,
+  reader: Pick<ImageReader<E, R>, "manifest">,
+  root: Existing,
+  platforms: ReadonlyArray<Platform.Platform>
+): Effect.Effect<Existing, ValidationError | E, R> =>
+  Effect.gen(function* () {
+    if (platforms.length === 0 || !MediaType.isIndex(root.descriptor.mediaType)) return root
+    const bytes = root._tag === "Made" ? root.bytes : yield* reader.manifest(root.descriptor)
+    const { digest, mediaType } = root.descriptor
+    const index = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
+    const chosen: Array<Descriptor> = []
+    for (const want of platforms) {
+      const match = yield* Manifest.choose(subject, Manifest.children(index), want)
+      if (!chosen.includes(match)) chosen.push(match)
+    }
+    const [first, ...others] = chosen
+    if (first === undefined) return root
+    if (others.length === 0) return { _tag: "Manifest", descriptor: first }
+    const made = Manifest.assembleIndex(mediaType, chosen)
+    return { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }
+  })
