@@ -19,8 +19,10 @@ import { canonical, commandIndex, has, type Misuse, nearest, type OptionKind, wa
 import * as Blob from "./blob.js"
 import * as Copy from "./copy.js"
 import * as Delete from "./delete.js"
+import * as Diff from "./diff.js"
 import * as Digest from "./digest.js"
 import * as Exit from "./exit.js"
+import * as Files from "./files.js"
 import * as Help from "./help.js"
 import * as Inspect from "./inspect.js"
 import * as List from "./list.js"
@@ -49,6 +51,8 @@ const modules = [
   List,
   Tags,
   Inspect,
+  Files,
+  Diff,
   Manifest,
   Digest,
   Referrers,
@@ -72,6 +76,8 @@ const root = Command.make("ereg").pipe(
     List.command,
     Tags.command,
     Inspect.command,
+    Files.command,
+    Diff.command,
     Manifest.command,
     Digest.command,
     Referrers.command,

@@ -13,6 +13,8 @@ const commands = [
   "manifest",
   "digest",
   "referrers",
+  "files",
+  "diff",
   "blob",
   "delete",
   "validate",
