@@ -37,6 +37,7 @@ import * as Push from "./push.js"
 import * as Referrers from "./referrers.js"
 import * as Serve from "./serve.js"
 import { Stdio, type StdoutClosed } from "./stdio.js"
+import * as Sync from "./sync.js"
 import * as Tag from "./tag.js"
 import * as Tags from "./tags.js"
 import * as Validate from "./validate.js"
@@ -47,6 +48,7 @@ const modules = [
   Push,
   Pull,
   Copy,
+  Sync,
   Tag,
   List,
   Tags,
@@ -72,6 +74,7 @@ const root = Command.make("ereg").pipe(
     Push.command,
     Pull.command,
     Copy.command,
+    Sync.command,
     Tag.command,
     List.command,
     Tags.command,

@@ -13,6 +13,7 @@ const commands = [
   "manifest",
   "digest",
   "referrers",
+  "sync",
   "files",
   "diff",
   "blob",
