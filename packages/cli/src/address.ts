@@ -114,10 +114,21 @@ export const withTarget = <A, E>(
   write: (target: ImageTarget<Failure | StdoutClosed, Services>) => Effect.Effect<A, E, Services>
 ) =>
   address._tag === "Standard"
-    ? Effect.flatMap(Output, ({ bytes }) => write(DockerArchive.pipe(bytes, { platform: options.platform })))
+    ? Effect.gen(function* () {
+        const { outputIsTerminal } = yield* Stdio
+        if (outputIsTerminal) return yield* Effect.fail(terminalOutput)
+        const { bytes } = yield* Output
+        return yield* write(DockerArchive.pipe(bytes, { platform: options.platform }))
+      })
     : write(Store.target(address, options))
 
 // internal
+
+const terminalOutput = new UsageError({
+  what: "standard output",
+  why: "is a terminal, which an archive is nothing for",
+  hint: "ereg pull REF - | docker load, or name a file: app.tar"
+})
 
 const isPipe = (path: string): Effect.Effect<boolean, never, FileSystem.FileSystem> =>
   Effect.flatMap(FileSystem.FileSystem, (fs) => fs.stat(path)).pipe(

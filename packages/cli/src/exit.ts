@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { StdoutFailed } from "./stdio.js"
 
 export const code = {
   done: 0,
@@ -49,12 +50,24 @@ export interface Failure {
   readonly codes: ReadonlyArray<{ readonly code: string; readonly message: string }>
 }
 
+const stdoutFailure = ({ message, reason }: StdoutFailed): Failure => ({
+  tag: "StdoutFailed",
+  reason: "Io",
+  what: "standard output",
+  why: reason,
+  hint: "free some space, or write somewhere else",
+  message,
+  status: null,
+  codes: []
+})
+
 /** The failure behind a cause; a defect is one of ours. */
 export const fromCause = (cause: Cause.Cause<unknown>, command: string): Failure =>
   Option.match(Cause.failureOption(cause), {
     onSome: (error) => describe(error, command),
     onNone: () => {
       const defect = Cause.squash(cause)
+      if (defect instanceof StdoutFailed) return stdoutFailure(defect)
       const message = defect instanceof Error ? defect.message : String(defect)
       return {
         tag: "Defect",
@@ -150,7 +163,7 @@ const hints: Readonly<Record<string, string>> = {
   NoImage: "check that it is the right file: `ereg validate` tells what is in it",
   InvalidArchive: "`ereg validate ARCHIVE` lists everything that is wrong with it",
   LayerMismatch: "save the image again: the archive is damaged",
-  MissingContent: "without --strict the platforms that are there are pushed",
+  MissingContent: "fetch or save the image again, with all that it names",
   NoRegistry: "say where to: --registry http://localhost:15000, or EREG_REGISTRY",
   NoTag: "give the reference to push it to: HOST/REPOSITORY:TAG",
   PortInUse: "choose another port with --port, 0 for a free one"

@@ -40,7 +40,11 @@ export const command = Command.make("inspect", { address: argument("address"), .
         return yield* output.print(
           show(info, [
             ["reference", info.reference],
-            ["digest", info.digest]
+            ["digest", info.digest],
+            [
+              "index",
+              info.indexDigest === undefined ? undefined : `${info.indexDigest} for ${info.platforms.join(", ")}`
+            ]
           ]),
           info
         )

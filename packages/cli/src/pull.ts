@@ -30,6 +30,7 @@ export const page: Page = {
     "An image for several platforms is pulled whole, unless --platform says otherwise.",
     "Digests never change, unless --compress or --format ask for another form.",
     "Interrupted, it goes on where it stopped when it is run again: until then ARCHIVE.ereg-partial is kept.",
+    "skopeo finds the images of a layout by name only in OCI's format: --format oci.",
     "The file appears when it is complete. Prints HOST/REPOSITORY:TAG@DIGEST, a line for each image."
   ],
   examples: [
@@ -40,7 +41,7 @@ export const page: Page = {
   ]
 }
 
-export const command = Command.make("pull", { words: argumentList("ref", 2), ...options, global }, (input) => {
+export const command = Command.make("pull", { words: argumentList("archive", 2), ...options, global }, (input) => {
   const references = input.words.slice(0, -1).map(withoutScheme)
   const archive = input.words[input.words.length - 1] ?? ""
   const toStdout = isStandard(archive)

@@ -7,11 +7,18 @@ import * as Layer from "effect/Layer"
 /** Whoever read our standard output has gone: `ereg list | head -1`. Ends the command, and is no error. */
 export class StdoutClosed extends Data.TaggedError("StdoutClosed") {}
 
+/** The defect of a write that fails because of where standard output leads: a full disk. */
+export class StdoutFailed extends Error {
+  constructor(readonly reason: string) {
+    super(`standard output cannot be written: ${reason}`)
+  }
+}
+
 export interface Service {
   /** Standard input; opened when it is read. */
   readonly input: () => NodeJS.ReadableStream
   readonly inputIsTerminal: boolean
-  /** Done when the data was taken, so that a slow reader slows us down. Fails with `StdoutClosed`, dies on a full disk. */
+  /** Done when the data was taken, so that a slow reader slows us down. Fails with `StdoutClosed`, dies with `StdoutFailed`. */
   readonly write: (data: string | Uint8Array) => Effect.Effect<void, StdoutClosed>
   /** Whether standard output is a terminal. */
   readonly outputIsTerminal: boolean
@@ -46,7 +53,7 @@ export const writeTo = (stream: NodeJS.WritableStream, data: string | Uint8Array
   Effect.async((resume) => {
     stream.write(data, (error) => {
       if (error === undefined || error === null) resume(Effect.void)
-      else resume(isClosed(error) ? Effect.fail(new StdoutClosed()) : Effect.die(error))
+      else resume(isClosed(error) ? Effect.fail(new StdoutClosed()) : Effect.die(new StdoutFailed(error.message)))
     })
   })
 

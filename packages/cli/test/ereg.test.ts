@@ -83,7 +83,7 @@ describe("ereg", () => {
       [["help", "psuh"], 'there is no command "psuh"', "did you mean `ereg push`?"],
       [["--quiet"], "no command given, only --quiet", "`ereg --help`"],
       [["push"], "missing argument <archive>", "`ereg push ARCHIVE [REF...]`"],
-      [["pull", "one"], "argument <ref>", "`ereg pull REF... ARCHIVE`"],
+      [["pull", "one"], "argument <archive>", "`ereg pull REF... ARCHIVE`"],
       [["ping", "a", "b"], "unknown argument: 'b'", "`ereg ping [HOST]`"],
       [["list", "--ouput", "json"], "there is no option --ouput", "did you mean --output?"],
       [["push", "a.tar", "--unheard-of"], "there is no option --unheard-of", "`ereg push --help` lists the options"],

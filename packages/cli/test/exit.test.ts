@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as FiberId from "effect/FiberId"
 import * as Exit from "../src/exit.js"
 import { render } from "../src/output.js"
+import { StdoutFailed } from "../src/stdio.js"
 
 const registryError = new RegistryError({
   reason: "NotFound",
@@ -96,6 +97,15 @@ describe("exit", () => {
   })
 
   describe("fromCause", () => {
+    it("tells a full disk under standard output from a fault of ours", () => {
+      expect(
+        render(Exit.fromCause(Cause.die(new StdoutFailed("ENOSPC: no space left on device, write")), "pull"))
+      ).toEqual([
+        "error: standard output",
+        "  why: ENOSPC: no space left on device, write",
+        "  try: free some space, or write somewhere else"
+      ])
+    })
     it("calls a defect a fault of ours", () => {
       expect(Exit.fromCause(Cause.die(new Error("oops")), "list")).toMatchObject({
         tag: "Defect",

@@ -7,6 +7,13 @@ import { ereg, errorOf, fixture, known, output, pushed, registry, repositoryName
 
 layer(registry, { excludeTestServices: true })("ereg pull and copy", (it) => {
   describe("pull", () => {
+    it.effect("writes no archive to a terminal", () =>
+      Effect.gen(function* () {
+        const { code, stderr, stdout } = yield* ereg(["pull", "127.0.0.1:1/app:1", "-"], { outputTerminal: true })
+        expect([code, stdout]).toEqual([2, ""])
+        expect(stderr).toContain("is a terminal")
+      })
+    )
     it.scoped("writes an archive that pushes back under the same digest", () =>
       Effect.gen(function* () {
         const name = yield* pushed("oci-archive.tar")

@@ -52,6 +52,8 @@ export interface MemoryOptions {
   readonly terminal?: boolean | undefined
   /** Whether standard error looks like one too. Default: as `terminal`. */
   readonly errorTerminal?: boolean | undefined
+  /** Whether standard output looks like one. Default false. */
+  readonly outputTerminal?: boolean | undefined
   readonly input?: Uint8Array | undefined
   readonly environment?: Readonly<Record<string, string>> | undefined
 }
@@ -73,7 +75,7 @@ export const memoryStdio = (options: MemoryOptions = {}): MemoryStdio => {
       input: () => Readable.from(options.input === undefined ? [] : [options.input]),
       inputIsTerminal: terminal,
       write: (data) => Effect.sync(() => void out.push(Buffer.from(data))),
-      outputIsTerminal: false,
+      outputIsTerminal: options.outputTerminal === true,
       // What makes a stream a terminal to those who draw on it.
       error: errorTerminal ? Object.assign(error, { isTTY: true, columns: 100 }) : error,
       errorIsTerminal: errorTerminal,

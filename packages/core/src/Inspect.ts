@@ -60,6 +60,8 @@ export interface ImageInfo extends ImageConfig.Summary {
   readonly mediaType: string
   /** Of the index that the image was chosen from. */
   readonly indexDigest: Digest | undefined
+  /** Those that this index has images for, `linux/arm64`; empty without an index. */
+  readonly platforms: ReadonlyArray<string>
 }
 
 /**
@@ -107,7 +109,10 @@ export const getImageInfo = (
         tag,
         digest: Option.some(root.descriptor.digest)
       }),
-      indexDigest: root === manifest ? undefined : root.descriptor.digest
+      indexDigest: root === manifest ? undefined : root.descriptor.digest,
+      platforms: ManifestModel.children(root).flatMap(({ platform }) =>
+        platform && !Platform.isUnknown(platform) ? [Platform.format(platform)] : []
+      )
     }
   }).pipe(Effect.withSpan("effect-registry.getImageInfo"))
 

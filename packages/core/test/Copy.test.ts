@@ -297,6 +297,24 @@ describe("Copy", () => {
         })
       )
 
+      it.effect("refuses an image that is no index and for another platform", () =>
+        Effect.gen(function* () {
+          const from = MemoryStore.make("from")
+          const make = seed(from)
+          const value = { architecture: "amd64", os: "linux", rootfs: { diff_ids: [] } }
+          const config = yield* make.blob(MediaType.ociConfig, Json.encode(value))
+          yield* make.manifest(Manifest.assemble("oci", config, []), ["1.0"])
+          const to = MemoryStore.make("to")
+          const platforms = [platform("linux", "arm64")]
+          const error = yield* Effect.flip(copy(from.source("1.0"), to.target, { platforms }))
+          assert.strictEqual(error.reason, "PlatformNotFound")
+          assert.include(error.message, "is an image for linux/amd64, not for linux/arm64")
+          assert.strictEqual(to.manifests.size, 0)
+          yield* copy(from.source("1.0"), to.target, { platforms: [...platforms, platform("linux", "amd64")] })
+          assert.strictEqual(to.manifests.size, 1)
+        })
+      )
+
       it.effect("lists what there is when the platform is missing", () =>
         Effect.gen(function* () {
           const { from } = yield* multi

@@ -39,6 +39,7 @@ describe("Inspect", () => {
           digest,
           mediaType: MediaType.ociManifest,
           indexDigest: undefined,
+          platforms: [],
           configDigest: one.configDescriptor.digest,
           architecture: "amd64",
           os: "linux",
@@ -67,6 +68,7 @@ describe("Inspect", () => {
         assert.strictEqual(info.digest, arm.manifest.descriptor.digest)
         assert.strictEqual(info.architecture, "arm64")
         assert.isDefined(info.indexDigest)
+        assert.deepStrictEqual(info.platforms, ["linux/amd64", "linux/arm64/v8"])
       }).pipe(Effect.provide(served([one.manifest, linux("amd64")], [arm.manifest, linux("arm64", "v8")]).layer))
     )
     it.live("takes the only image there is, attestations aside", () =>

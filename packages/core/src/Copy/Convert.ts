@@ -1,15 +1,15 @@
 /** An image or index in another format, or with its layers compressed in another way. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { collect } from "../BlobTransport.js"
 import type { Algorithm, ImageReader } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
-import * as Digest from "../model/Digest.js"
+import type * as Digest from "../model/Digest.js"
 import * as ImageConfig from "../model/ImageConfig.js"
 import * as Manifest from "../model/Manifest.js"
 import * as MediaType from "../model/MediaType.js"
 import * as Platform from "../model/Platform.js"
 import { ValidationError } from "../ValidationError.js"
+import { readConfig } from "./Config.js"
 import * as Layer from "./Layer.js"
 import type { PlannedBlob, Written } from "./Plan.js"
 
@@ -135,17 +135,7 @@ const diffIdsOf = <E, R>(
   layers: number
 ): Effect.Effect<ReadonlyArray<Digest.Digest>, ValidationError | E, R> =>
   Effect.gen(function* () {
-    if (config.size > ImageConfig.maxSize) {
-      const message = `its config has ${config.size} bytes, at most ${ImageConfig.maxSize} are read`
-      return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-    }
-    const { bytes } = yield* collect(yield* reader.blob(config))
-    const digest = Digest.fromBytes(bytes, Digest.algorithm(config.digest))
-    if (digest !== config.digest) {
-      const message = `its config ${config.digest} has the digest ${digest}`
-      return yield* Effect.fail(ValidationError.of("DigestMismatch", subject, message))
-    }
-    const diffIds = ImageConfig.diffIds(yield* ImageConfig.decode(bytes, subject))
+    const diffIds = ImageConfig.diffIds(yield* readConfig(subject, reader, config))
     if (diffIds.length === layers) return diffIds
     const message = `it has ${layers} layers, its config ${diffIds.length} diff_ids`
     return yield* Effect.fail(ValidationError.of("LayerMismatch", subject, message))

@@ -4,8 +4,9 @@ import type { ImageReader, Root } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
 import * as Manifest from "../model/Manifest.js"
 import * as MediaType from "../model/MediaType.js"
-import type * as Platform from "../model/Platform.js"
-import type { ValidationError } from "../ValidationError.js"
+import * as Platform from "../model/Platform.js"
+import { ValidationError } from "../ValidationError.js"
+import { readConfig } from "./Config.js"
 
 type Existing = Root & { readonly _tag: "Manifest" | "Made" }
 
@@ -31,4 +32,41 @@ export const choose = <E, R>(
     if (others.length === 0) return { _tag: "Manifest", descriptor: first }
     const made = Manifest.assembleIndex(mediaType, chosen)
     return { _tag: "Made", descriptor: made.descriptor, bytes: made.bytes }
+  })
+
+/** Fails with `PlatformNotFound` where the image is no index, and for none of these platforms. */
+export const check = <E, R>(
+  subject: string,
+  reader: Pick<ImageReader<E, R>, "manifest" | "blob">,
+  root: Root,
+  platforms: ReadonlyArray<Platform.Platform>
+): Effect.Effect<void, ValidationError | E, R> =>
+  Effect.gen(function* () {
+    if (platforms.length === 0) return
+    const config = root._tag === "Draft" ? root.config : yield* configOf(subject, reader, root)
+    if (config === undefined || !MediaType.isImageConfig(config.mediaType)) return
+    const { architecture, os, variant } = yield* readConfig(subject, reader, config)
+    if (!architecture || !os) return
+    const have = { os, architecture, ...(variant ? { variant } : {}) }
+    if (platforms.some((want) => Platform.matches(want, have))) return
+    const wanted = platforms.map(Platform.format).join(", ")
+    const message = `is an image for ${Platform.format(have)}, not for ${wanted}`
+    return yield* Effect.fail(
+      ValidationError.of("PlatformNotFound", subject, message, { hint: "leave --platform out" })
+    )
+  })
+
+// internal
+
+const configOf = <E, R>(
+  subject: string,
+  reader: Pick<ImageReader<E, R>, "manifest">,
+  { descriptor }: Existing
+): Effect.Effect<Descriptor | undefined, ValidationError | E, R> =>
+  Effect.gen(function* () {
+    if (!MediaType.isImageManifest(descriptor.mediaType)) return undefined
+    const { digest, mediaType } = descriptor
+    const bytes = yield* reader.manifest(descriptor)
+    const manifest = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
+    return manifest._tag === "Image" ? manifest.value.config : undefined
   })

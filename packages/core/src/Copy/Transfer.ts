@@ -19,7 +19,10 @@ import * as Platforms from "./Platforms.js"
 export interface Options {
   /** Blobs in flight. Default 5. */
   readonly concurrency?: number | undefined
-  /** Of an index, move only these. One gives that manifest, several a new index. Default: everything, unchanged. */
+  /**
+   * Of an index, move only these. One gives that manifest, several a new index; an image for another platform is
+   * refused. Default: everything, unchanged.
+   */
   readonly platforms?: ReadonlyArray<Platform.Platform> | undefined
   /**
    * Compress layers so, also those of images that have a manifest; `none` compresses nothing. Default: what is uncompressed
@@ -87,6 +90,7 @@ export const transfer = <E, R, E2, R2>(
 ): Effect.Effect<CopyResult, ValidationError | E | E2, R | R2> =>
   Effect.gen(function* () {
     yield* checkOptions(subject, entry, options)
+    yield* Platforms.check(subject, reader, entry.root, options.platforms ?? [])
     const root =
       entry.root._tag === "Draft"
         ? entry.root
@@ -155,7 +159,8 @@ const conversionOf = ({ compress, format }: Options): Convert.Conversion => ({
 const checkOptions = (subject: string, entry: ImageEntry, options: Options): Effect.Effect<void, ValidationError> => {
   if (entry.missingPlatforms.length > 0 && options.strict === true) {
     const message = `lacks platforms that its index lists: ${entry.missingPlatforms.join(", ")}`
-    return Effect.fail(ValidationError.of("MissingContent", subject, message))
+    const hint = "without --strict the platforms that are there are moved"
+    return Effect.fail(ValidationError.of("MissingContent", subject, message, { hint }))
   }
   const converts = entry.root._tag !== "Draft" && !Convert.isNone(conversionOf(options))
   if (!converts || (options.referrers !== true && options.digestTags !== true)) return Effect.void
