@@ -3,6 +3,7 @@
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html and the tar(5) page of libarchive
  */
 import * as Effect from "effect/Effect"
+import { maxPath } from "./Files/Path.js"
 import {
   blockSize as block,
   type Header,
@@ -40,16 +41,32 @@ export type ReadAt = (offset: number, length: number) => Effect.Effect<Uint8Arra
 /** A longer chain of links is a loop, or made to cost time. */
 export const maxLinks = 16
 
+/** How much an index may hold. */
+export interface Limits {
+  /** Bytes of one name, and of where one link points. */
+  readonly name: number
+  readonly members: number
+  /** Bytes of all names and links together. */
+  readonly names: number
+}
+
+/**
+ * What no real archive comes near. The index is in memory, and compressed headers cost next to nothing: 400 long names of 16 MiB
+ * fit in 266 kB of zstd, and six million empty members took more than a gigabyte.
+ */
+export const maxima: Limits = { name: maxPath, members: 1_000_000, names: 256 * 1024 * 1024 }
+
 /**
  * Reads the headers. Fails with `NotATar`, `Truncated`, `UnsupportedFormat` (old GNU sparse members, several volumes),
  * `UnsafePath`, `DuplicateMember`, `TooLarge`, or `SourceChanged` where the file became shorter. A missing end of archive is no failure: see `ended`.
  */
 export const read = (
   readAt: ReadAt,
-  archive: { readonly path: string; readonly size: number }
+  archive: { readonly path: string; readonly size: number },
+  limits: Limits = maxima
 ): Effect.Effect<TarIndex, TarReadError> =>
   Effect.gen(function* () {
-    const scanner = new Scanner(archive.path, archive.size)
+    const scanner = new Scanner(archive.path, archive.size, limits)
     let want: Want | undefined = { offset: 0, length: block }
     while (want !== undefined) {
       const length: number = Math.min(Math.max(want.length, scanner.window), archive.size - want.offset)
@@ -112,10 +129,13 @@ class Scanner {
   ended = false
   window = smallWindow
   private readonly headers = new Headers()
+  /** Bytes of the names and links so far. */
+  private names = 0
 
   constructor(
     private readonly path: string,
-    private readonly size: number
+    private readonly size: number,
+    private readonly limits: Limits
   ) {}
 
   /** Takes what it can of the bytes at `start`; returns what to read next, `undefined` at the end. */
@@ -145,6 +165,10 @@ class Scanner {
       }
       const parsed = this.headers.read(header)
       if ("reason" in parsed) return this.unread(parsed, offset)
+      const tooLong = Math.max(parsed.name.length, parsed.link.length)
+      if (tooLong > this.limits.name) {
+        return this.error("TooLarge", `a name of ${tooLong} bytes, at most ${this.limits.name} are read`, offset)
+      }
       const data = offset + block
       const size = parsed.size
       if (data + size > this.size) {
@@ -189,7 +213,7 @@ class Scanner {
   }
 
   private error(reason: TarReadError["reason"], detail: string, offset: number, entry?: string): TarReadError {
-    const hint = reason === "NotATar" && offset === 0 ? "docker save IMAGE -o FILE writes one" : undefined
+    const hint = reason === "NotATar" && offset === 0 ? "docker save IMAGE -o FILE writes one" : hints[reason]
     return new TarReadError({ reason, path: this.path, detail, offset, entry, hint })
   }
 
@@ -213,9 +237,21 @@ class Scanner {
     if (known !== undefined && !(known.type === "Directory" && type === "Directory")) {
       return this.error("DuplicateMember", "stands in the archive twice", offset, name)
     }
+    // A folder that stands there again takes no second place, but may bring a longer link.
+    this.names += header.name.length + header.link.length
+    if (this.names > this.limits.names) {
+      return this.error("TooLarge", `its names have more than ${this.limits.names} bytes together`, offset)
+    }
+    if (known === undefined && this.members.size >= this.limits.members) {
+      return this.error("TooLarge", `holds more than ${this.limits.members} members`, offset)
+    }
     this.members.set(name, { name, type, offset: data, size: header.size, link: text(header.link) })
     return undefined
   }
+}
+
+const hints: Partial<Record<TarReadError["reason"], string>> = {
+  DuplicateMember: "tar -r appends a second copy of a member: write the archive anew"
 }
 
 const types: Record<string, Member["type"]> = { "0": "File", "7": "File", "1": "HardLink", "2": "Symlink" }

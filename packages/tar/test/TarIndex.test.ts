@@ -105,6 +105,7 @@ describe("TarIndex", () => {
         const error = yield* failure(TarBytes.make([{ name: "a" }, { name: "./a" }]))
         assert.strictEqual(error.reason, "DuplicateMember")
         assert.strictEqual(error.offset, 512)
+        assert.strictEqual(error.hint, "tar -r appends a second copy of a member: write the archive anew")
       })
     )
 
@@ -191,6 +192,51 @@ describe("TarIndex", () => {
           size: 1024 ** 3
         })
         assert.strictEqual((yield* Effect.flip(large)).reason, "TooLarge")
+      })
+    )
+
+    it.effect(
+      "refuses a name or link that is too long, as a long name, in a PAX header and in all lengths beyond",
+      () =>
+        Effect.gen(function* () {
+          const named = (length: number, type: "L" | "K") =>
+            TarBytes.make([
+              { name: "long", type, content: "a".repeat(length) },
+              { name: "b", type: "symlink", link: "c" }
+            ])
+          for (const type of ["L", "K"] as const) {
+            yield* indexOf(named(65_000, type))
+            const error = yield* failure(named(65_001, type))
+            assert.strictEqual(error.reason, "TooLarge")
+            assert.strictEqual(error.detail, "a name of 65001 bytes, at most 65000 are read")
+            assert.isBelow(error.message.length, 200)
+          }
+          const pax = yield* failure(TarBytes.make([{ name: "a".repeat(70_000) }]))
+          assert.strictEqual(pax.reason, "TooLarge")
+        })
+    )
+
+    it.effect("refuses more members, or more bytes of names, than it may hold", () =>
+      Effect.gen(function* () {
+        const limited = (entries: ReadonlyArray<TarBytes.TarEntry>, limits: Partial<TarIndex.Limits>) => {
+          const bytes = TarBytes.make(entries)
+          return TarIndex.read(
+            (offset, length) => Effect.succeed(bytes.subarray(offset, offset + length)),
+            { path: "test.tar", size: bytes.length },
+            { ...TarIndex.maxima, ...limits }
+          )
+        }
+        const folders = ["a", "b", "a", "b"].map((name) => ({ name, type: "directory" }))
+        yield* limited(folders, { members: 2 })
+        const many = yield* Effect.flip(limited([...folders, { name: "c" }], { members: 2 }))
+        assert.deepStrictEqual([many.reason, many.detail], ["TooLarge", "holds more than 2 members"])
+        const links = [
+          { name: "aaa", type: "symlink", link: "bbb" },
+          { name: "ccc", type: "symlink", link: "ddd" }
+        ]
+        yield* limited(links, { names: 12 })
+        const names = yield* Effect.flip(limited(links, { names: 11 }))
+        assert.deepStrictEqual([names.reason, names.detail], ["TooLarge", "its names have more than 11 bytes together"])
       })
     )
 

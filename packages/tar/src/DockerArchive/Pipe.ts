@@ -69,7 +69,8 @@ export const pipe = <E = never, R = never>(
     name,
     open: Effect.gen(function* () {
       const roots = Roots.make()
-      const blobs = new Map<Digest.Digest, DescriptorNs.Descriptor>()
+      // Blobs and manifests together: one artifact's layer may be another one's manifest, and no member stands there twice.
+      const written = new Set<Digest.Digest>()
       const member = yield* sequence(name)
       const add = <E1, R1>(
         descriptor: DescriptorNs.Descriptor,
@@ -77,10 +78,10 @@ export const pipe = <E = never, R = never>(
       ): Effect.Effect<BlobWritten, Failure | E | E1, R | R1> =>
         member(
           Effect.gen(function* () {
-            if (blobs.has(descriptor.digest)) return { descriptor, outcome: "Exists" as const }
+            if (written.has(descriptor.digest)) return { descriptor, outcome: "Exists" as const }
             const bytes = verified(name, descriptor, yield* content)
             yield* writeMember(write, blobPath(descriptor.digest), descriptor.size, bytes)
-            blobs.set(descriptor.digest, descriptor)
+            written.add(descriptor.digest)
             return { descriptor, outcome: "Sent" as const }
           })
         )
@@ -99,13 +100,17 @@ export const pipe = <E = never, R = never>(
           Effect.gen(function* () {
             const { digest, mediaType } = descriptor
             const manifest = yield* Manifest.decode(bytes, { subject: `${name} ${digest}`, mediaType, digest })
-            if (roots.find(digest) === undefined) {
-              yield* member(writeMember(write, blobPath(digest), bytes.length, Stream.succeed(bytes)))
-            }
+            yield* member(
+              Effect.gen(function* () {
+                if (written.has(digest)) return
+                yield* writeMember(write, blobPath(digest), bytes.length, Stream.succeed(bytes))
+                written.add(digest)
+              })
+            )
             roots.add(manifest, names)
           }),
         commit: Effect.gen(function* () {
-          for (const { bytes, name } of yield* Listing.make(roots, (digest) => blobs.has(digest), options.platform)) {
+          for (const { bytes, name } of yield* Listing.make(roots, (digest) => written.has(digest), options.platform)) {
             yield* member(writeMember(write, name, bytes.length, Stream.succeed(bytes)))
           }
           yield* member(write(Header.endOfArchive))

@@ -26,7 +26,7 @@ import * as Members from "./Members.js"
 import * as Partial from "./Partial.js"
 
 export interface TargetOptions {
-  /** Replace a file that exists. Default false: it is refused with `TargetExists`. */
+  /** Replace a regular file that exists. Default false: it is refused with `TargetExists`. */
   readonly force?: boolean | undefined
   /** The platform whose image of an index `docker load` gets. Default: Linux on this machine's architecture. */
   readonly platform?: Platform.Platform | undefined
@@ -42,8 +42,8 @@ type Failure = TarReadError | ValidationError
 /**
  * A new archive; compressed where the name ends in `.gz`, `.tgz` or `.zst`. It appears under its name only when it is complete and
  * verified. Blobs that a run got before it was interrupted, or before the network or the registry gave way, are not read
- * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotFound`,
- * `Permission`, `ReadOnly`, `NoSpace`, `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
+ * from the source again by the next one. Fails with a TarReadError (`TargetExists`, `IsDirectory`, `NotSeekable`
+ * for a pipe or device, `NotFound`, `Permission`, `ReadOnly`, `NoSpace`, `Io`) or a ValidationError (`DigestMismatch`, `LayerMismatch`).
  * @since 0.1.0
  */
 export const target = (path: string, options: TargetOptions = {}): ImageTarget<Failure, FileSystem.FileSystem> => ({
@@ -77,6 +77,10 @@ const refuseExisting = (fs: FileSystem.FileSystem, path: string, options: Target
       Effect.fail(new TarReadError({ reason, path, detail, hint }))
     if (info.value.type === "Directory") {
       return yield* fail("IsDirectory", "is a folder", `name a file in it, or write a layout folder with oci:${path}`)
+    }
+    // A rename would put a file in the place of the device or pipe, which nobody wants who names one.
+    if (info.value.type !== "File") {
+      return yield* fail("NotSeekable", "is no regular file and is not replaced", "- writes to standard output")
     }
     if (options.force !== true) return yield* fail("TargetExists", "exists already", "--force replaces it")
   })

@@ -43,7 +43,19 @@ export interface Target {
   readonly late: boolean
 }
 
+/** Where a hard link leads in one step; no place where there is no such name. */
+interface Hop {
+  readonly to: Place | undefined
+  readonly late: boolean
+}
+
 export class View {
+  /**
+   * The steps of links that others name, by tree and position. Without them each link of a long chain looks up all those behind it,
+   * every one as deep as its path and in all layers. Links straight to a file, the rule, are not kept.
+   */
+  private readonly hops = new Map<Tree, Map<number, Hop>>()
+
   /** The trees of the layers, the lowest first; `undefined` for what is no tar. `from` is the position of the first. */
   constructor(
     private readonly trees: ReadonlyArray<Tree | undefined>,
@@ -146,16 +158,30 @@ export class View {
     let late = false
     for (let links = 0; links <= maxLinks && at !== undefined; links++) {
       if (at.tree.kind(at.node) !== Kind.HardLink) return { place: at, late }
-      const link: Uint8Array = at.tree.link(at.node)
-      // A whiteout of its own layer does not make the link to a lower one's file any worse.
-      let found: Place | undefined = this.find(link, at.layer + 1)?.entry ?? this.find(link, at.layer)?.entry
-      if (found === undefined) {
-        found = this.find(link, this.from + this.trees.length)?.entry
-        late = true
-      }
-      at = found
+      const hop: Hop = this.hop(at, links > 0)
+      late ||= hop.late
+      at = hop.to
     }
     return undefined
+  }
+
+  private hop(place: Place, isNamed: boolean): Hop {
+    const { layer, node, tree } = place
+    // The same layer may lie in an image at two positions, and a link leads elsewhere from each.
+    const key = layer * 2 ** 32 + node
+    const known = this.hops.get(tree)
+    const before = known?.get(key)
+    if (before !== undefined) return before
+    const link = tree.link(node)
+    // A whiteout of its own layer does not make the link to a lower one's file any worse.
+    const near = this.find(link, layer + 1)?.entry ?? this.find(link, layer)?.entry
+    const to = near ?? this.find(link, this.from + this.trees.length)?.entry
+    const hop = { to, late: near === undefined }
+    if (isNamed || to?.tree.kind(to.node) === Kind.HardLink) {
+      if (known === undefined) this.hops.set(tree, new Map([[key, hop]]))
+      else known.set(key, hop)
+    }
+    return hop
   }
 }
 

@@ -1,6 +1,6 @@
 /** A layout folder that images are added to. */
 import * as FileSystem from "@effect/platform/FileSystem"
-import type { BlobWrite, BlobWritten, ImageTarget } from "@effect-registry/core"
+import type { BlobWrite, BlobWritten, Descriptor as DescriptorNs, ImageTarget } from "@effect-registry/core"
 import { type Digest, Json, Manifest, MediaType, ProcessLock, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -110,7 +110,7 @@ const patience = 500
 const hasIndex = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean, TarReadError> =>
   Effect.mapError(fs.exists(`${path}/index.json`), Io.readError(path, "index.json"))
 
-/** The index with the new entries; an entry of the same name gives way, and one without a name where the image has one. */
+/** The index with the new entries; an entry of the same name gives way, and so does one of the same image that says nothing else. */
 const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<Roots.Root>) =>
   Effect.gen(function* () {
     if (!(yield* hasIndex(fs, path))) {
@@ -126,7 +126,7 @@ const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<Roo
     const again = new Set(added.map(({ manifest }) => manifest.descriptor.digest))
     const kept = before.filter((entry) => {
       const name = Load.nameOf(entry)
-      return name === undefined ? !again.has(entry.digest) : !fresh.has(name)
+      return name === undefined ? !again.has(entry.digest) || !isBare(entry) : !fresh.has(name)
     })
     const there = new Set(kept.map(({ digest }) => digest))
     const entries = Load.layoutEntries(added, kept).filter(
@@ -134,6 +134,9 @@ const merge = (fs: FileSystem.FileSystem, path: string, added: ReadonlyArray<Roo
     )
     return { ...index.value, manifests: [...kept, ...entries] }
   })
+
+/** Other tools write annotations of their own to entries that have no name. */
+const isBare = ({ annotations }: DescriptorNs.Descriptor): boolean => Object.keys(annotations ?? {}).length === 0
 
 const replace = (fs: FileSystem.FileSystem, path: string, bytes: Uint8Array): Effect.Effect<void, TarReadError> => {
   const temporary = `${path}.${crypto.randomUUID()}.ereg-partial`

@@ -84,6 +84,21 @@ describe("pipe", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  for (const order of ["a layer before it is a manifest", "a manifest before it is a layer"]) {
+    it.scopedLive(`writes once what is ${order}`, () =>
+      Effect.gen(function* () {
+        const about = Fixture.artifact({ type: "application/x", content: new TextDecoder().decode(image.manifest) })
+        assert.isTrue(about.blobs.has(image.descriptor.digest))
+        const pipe = collecting()
+        const parts = [{ part: about }, { part: image, tags: ["1"] }]
+        yield* write(pipe.target, order.startsWith("a layer") ? parts : parts.reverse())
+        const memory = MemoryStore.make()
+        yield* copy(DockerArchive.stream(Stream.succeed(pipe.bytes()), { image: "team/app:1" }), memory.target)
+        assert.deepStrictEqual(memory.manifests.get(image.descriptor.digest), image.manifest)
+      }).pipe(Effect.provide(layer))
+    )
+  }
+
   it.scopedLive("knows a layer's size before its bytes where it is compressed on the way, and leaves no file", () =>
     Effect.gen(function* () {
       const { layer, left } = yield* ownTemporary

@@ -1,9 +1,10 @@
+import { execFileSync } from "node:child_process"
 import { cp, link, mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { copy, MemoryStore, RegistryError, ValidationError } from "@effect-registry/core"
-import { DockerArchive, OciArchive, validateArchive } from "@effect-registry/tar"
+import { DockerArchive, OciArchive, TarReadError, validateArchive } from "@effect-registry/tar"
 import { Fixture, TarRead } from "@effect-registry/testing"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -102,6 +103,26 @@ describe("target", () => {
       yield* Remote.pull(end, DockerArchive.target(path))
       assert.strictEqual(sent + end.sent(), total)
       yield* expectDone(path)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scopedLive("replaces no pipe or device, nor a link to one, with force or without", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "pipe")
+      execFileSync("mkfifo", [path])
+      const linked = join(path, "..", "link")
+      yield* Effect.promise(() => symlink(path, linked))
+      for (const target of [path, linked, "/dev/null"]) {
+        for (const force of [false, true]) {
+          const error = yield* Effect.flip(Remote.pull(Remote.make(image), DockerArchive.target(target, { force })))
+          assert.instanceOf(error, TarReadError)
+          assert.strictEqual(error.reason, "NotSeekable")
+          assert.strictEqual(error.message, `${target}: is no regular file and is not replaced`)
+          assert.strictEqual(error.hint, "- writes to standard output")
+        }
+      }
+      assert.deepStrictEqual(yield* names(join(path, "..")), ["link", "pipe"])
+      assert.isTrue((yield* Effect.promise(() => stat(path))).isFIFO())
     }).pipe(Effect.provide(layer))
   )
 

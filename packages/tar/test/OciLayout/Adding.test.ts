@@ -126,6 +126,27 @@ describe("target", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.scopedLive("keeps an entry of the same image without a name where it says something else", () =>
+    Effect.gen(function* () {
+      const path = join(yield* folder, "layout")
+      yield* write(OciLayout.target(path), [{ part: image }])
+      const file = join(path, "index.json")
+      const index = JSON.parse(yield* Effect.promise(() => readFile(file, "utf8")))
+      const annotations = { "org.example.scan": "passed" }
+      index.manifests = [{ ...index.manifests[0], annotations }, ...index.manifests]
+      yield* Effect.promise(() => writeFile(file, JSON.stringify(index)))
+      yield* write(OciLayout.target(path), [{ part: image, tags: ["1"] }])
+      const after = yield* entries(path)
+      assert.deepStrictEqual(
+        after.map((entry) => [entry.digest, entry.annotations?.["org.example.scan"], entry.annotations?.[refName]]),
+        [
+          [image.descriptor.digest, "passed", undefined],
+          [image.descriptor.digest, undefined, "1"]
+        ]
+      )
+    }).pipe(Effect.provide(layer))
+  )
+
   it.scopedLive("never lets one reference mean two images", () =>
     Effect.gen(function* () {
       const path = join(yield* folder, "layout")
