@@ -1,18 +1,21 @@
 /** `ereg sync`: makes repositories like those of other registries, as a file says. */
 
+import { createReadStream } from "node:fs"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as FileSystem from "@effect/platform/FileSystem"
 import { Json, Sync, ValidationError } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Exit from "./exit.js"
 import type { Page } from "./help.js"
 import { type Global, global, requireHosts } from "./options.js"
 import { count, Output, size } from "./output.js"
 import { perform } from "./perform.js"
 import * as PlanView from "./planView.js"
+import { Stdio } from "./stdio.js"
 import * as Yaml from "./yaml.js"
 
 const options = {
@@ -30,7 +33,7 @@ export const page: Page = {
   name: "sync",
   summary: "Copy what a file says from registry to registry, and delete what is gone",
   synopsis: "FILE.yaml",
-  arguments: [["FILE.yaml", "What goes where, in YAML or JSON: docs/sync.md; not with --apply"]],
+  arguments: [["FILE.yaml", "What goes where, in YAML or JSON, - for standard input: docs/sync.md; not with --apply"]],
   options,
   without: ["platform"],
   notes: [
@@ -71,19 +74,28 @@ const planOf = (file: Option.Option<string>, apply: Option.Option<string>) =>
     if (Option.isSome(apply)) {
       const bytes = yield* read(apply.value, maxPlan)
       const limits = { subject: apply.value, reason: "InvalidConfig", maxSize: maxPlan } as const
-      return yield* Sync.decodePlan((yield* Json.parse(bytes, limits)).value, { subject: apply.value })
+      const { value } = yield* Either.mapLeft(Json.parse(bytes, limits), noPlan)
+      return yield* Either.mapLeft(Sync.decodePlan(value, { subject: apply.value }), noPlan)
     }
     const subject = Option.getOrElse(file, () => "")
     const text = new TextDecoder().decode(yield* read(subject, Yaml.maxSize))
     return yield* Sync.plan(yield* Sync.decode(yield* Yaml.parse(text, subject), { subject }))
   })
 
-/** An error says its first issue; who mends a file wants to see all of them. */
+const noPlan = ({ issues, reason, subject }: ValidationError) =>
+  new ValidationError({
+    reason,
+    subject,
+    issues,
+    hint: "--apply takes what `--plan --output json` printed; the configuration goes without it: `ereg sync FILE.yaml`"
+  })
+
+/** An error says its first issue; who mends a file wants to see all of them, the first as the error. */
 const tellAll = ({ issues, subject }: ValidationError) =>
   Effect.gen(function* () {
     const output = yield* Output
     if (issues.length < 2) return
-    for (const { message, path } of issues)
+    for (const { message, path } of issues.slice(1))
       yield* output.warn(`${subject}: ${path === "" ? message : `${path}: ${message}`}`)
   })
 
@@ -92,21 +104,32 @@ const maxPlan = 256 * 1024 * 1024
 
 const read = (path: string, maxSize: number) =>
   Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const bytes = yield* Effect.scoped(
-      Effect.flatMap(fs.open(path), (file) =>
-        file.readAlloc(maxSize + 1).pipe(Effect.map(Option.getOrElse(() => new Uint8Array(0))))
-      )
-    )
+    const { input } = yield* Stdio
+    const bytes = yield* Effect.tryPromise({
+      // Read as it comes: a pipe has no size and no places in it.
+      try: () => upTo(path === "-" ? input() : createReadStream(path), maxSize),
+      catch: (cause) => {
+        const isMissing = Predicate.hasProperty(cause, "code") && cause.code === "ENOENT"
+        const message = cause instanceof Error ? cause.message : String(cause)
+        return unreadable(path, isMissing ? "there is no such file" : message, cause)
+      }
+    })
     if (bytes.length <= maxSize) return bytes
     return yield* Effect.fail(ValidationError.of("TooLarge", path, `has more than ${maxSize} bytes`))
-  }).pipe(
-    Effect.catchTags({
-      SystemError: (cause) =>
-        Effect.fail(unreadable(path, cause.reason === "NotFound" ? "there is no such file" : cause.message, cause)),
-      BadArgument: (cause) => Effect.fail(unreadable(path, cause.message, cause))
-    })
-  )
+  })
+
+/** All bytes; of more than `maxSize` those that came until then. Leaving the loop closes the stream. */
+const upTo = async (stream: NodeJS.ReadableStream, maxSize: number): Promise<Uint8Array> => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  for await (const chunk of stream) {
+    const bytes = Buffer.from(chunk)
+    chunks.push(bytes)
+    size += bytes.length
+    if (size > maxSize) break
+  }
+  return Buffer.concat(chunks)
+}
 
 const unreadable = (path: string, message: string, cause: unknown) =>
   ValidationError.of("InvalidConfig", path, message, { cause, hint: "check the path; docs/sync.md has an example" })

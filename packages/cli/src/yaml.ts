@@ -19,6 +19,7 @@ export const parse = (text: string, subject: string): Effect.Effect<unknown, Val
         try: (): unknown => {
           const document = parseDocument(text, { schema: "core", merge: true, prettyErrors: true })
           const [wrong] = [...document.errors, ...document.warnings]
+          if (wrong?.code === "MULTIPLE_DOCS") throw new Error("there are several documents, and one is wanted")
           if (wrong !== undefined) throw wrong
           visit(document, {
             Scalar: (_, node) => {

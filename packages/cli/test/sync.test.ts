@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -95,10 +96,30 @@ describe("sync", () => {
       assert.strictEqual(code, 1)
       assert.include(stderr, "sync[0].form: there is no such field; did you mean from?")
       assert.include(stderr, "sync[0].from: is missing")
+      assert.strictEqual(stderr.split("did you mean from").length, 2)
+      assert.include(stderr, "docs/sync.md describes every field")
+      const applied = yield* ereg(["sync", "--apply", file])
+      assert.match(applied.stderr, /is not JSON\n.*the configuration goes without it/)
       const missing = yield* ereg(["sync", join(folder, "none.yaml"), "--output", "json"])
       assert.include(String(errorOf(missing.stdout).message), "there is no such file")
       yield* write("x".repeat(Yaml.maxSize + 1))
       assert.strictEqual(errorOf((yield* ereg(["sync", file, "--output", "json"])).stdout).reason, "TooLarge")
+    })
+  )
+
+  it.scopedLive("reads the file from standard input or another pipe", () =>
+    Effect.gen(function* () {
+      const { file, folder } = yield* prepared()
+      const text = yield* Effect.promise(() => readFile(file))
+      const done = yield* ereg(["sync", "-", "--plan"], { input: text })
+      assert.deepInclude(done, { code: 0, stdout: yield* output(["sync", file, "--plan"]) })
+      const pipe = join(folder, "pipe")
+      execFileSync("mkfifo", [pipe])
+      const [fromPipe] = yield* Effect.all(
+        [ereg(["sync", pipe, "--plan"]), Effect.promise(() => writeFile(pipe, text))],
+        { concurrency: 2 }
+      )
+      assert.deepInclude(fromPipe, { code: 0, stdout: done.stdout })
     })
   )
 

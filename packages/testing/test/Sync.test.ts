@@ -371,7 +371,7 @@ describe("Sync", () => {
         Effect.gen(function* () {
           const { entry, tags } = yield* cutShort(["4", "5", "6"], false)
           const report = yield* sync({ sync: [entry] })
-          assert.deepStrictEqual(outcomes(report), { "equal unchanged": 3, "delete done": 2, "delete skipped": 1 })
+          assert.deepStrictEqual(outcomes(report), { "equal unchanged": 3, "delete done": 2 })
           assert.deepStrictEqual(yield* tags, everything.slice(2))
         }).pipe(Effect.provide(layer))
       )
@@ -489,6 +489,68 @@ describe("Sync", () => {
         const gone = yield* Sync.plan({ sync: [entry, { from: `${from.host}/missing`, to: `${to.host}/app` }] })
         assert.isFalse(gone.actions.some(({ action }) => action === "delete"))
         assert.include(gone.warnings.join(), "another source of it could not be listed")
+      }).pipe(Effect.provide(layer))
+    )
+    it.scopedLive("leaves a renamed tag whose source is not listed, but there", () =>
+      Effect.gen(function* () {
+        let lies = false
+        const shown = Faults.respond(200, { body: '{"tags":["v2","v3"]}' })
+        const from = yield* start(({ path }) =>
+          Effect.sync(() => (lies && path.endsWith("/tags/list") ? shown : undefined))
+        )
+        const to = yield* start()
+        yield* fill(`${from.host}/app`, ["v1", "v2", "v3"])
+        const rename = { tags: [{ match: "^v", to: "" }] }
+        const config = { sync: [{ from: `${from.host}/app`, to: `${to.host}/app`, rename, prune: true }] }
+        yield* sync(config)
+        lies = true
+        assert.deepStrictEqual(outcomes(yield* sync(config)), { "equal unchanged": 2 })
+        const image = yield* digestAt(`${from.host}/app:v1`)
+        yield* deleteTag(`${from.host}/app:v1`)
+        const plan = yield* Sync.plan(config)
+        const [gone] = plan.actions.filter(({ action }) => action === "delete")
+        assert.strictEqual(gone?.from, `${from.host}/app:v1`)
+        yield* tag(`${from.host}/app:v2`, ["v1"])
+        assert.strictEqual((yield* Sync.apply(plan)).actions.at(-1)?.outcome, "skipped")
+        assert.strictEqual(yield* digestAt(`${to.host}/app:1`), image)
+      }).pipe(Effect.provide(layer))
+    )
+    it.scopedLive("deletes nothing where a repository that the catalog leaves out may be the source", () =>
+      Effect.gen(function* () {
+        let lies = false
+        const from = yield* start(({ path }) =>
+          Effect.sync(() =>
+            lies && path.endsWith("/_catalog") ? Faults.respond(200, { body: '{"repositories":["t/b"]}' }) : undefined
+          )
+        )
+        const to = yield* start()
+        yield* fill(`${from.host}/t/old-b`, ["1"])
+        yield* fill(`${from.host}/t/b`, ["2", "3"])
+        const entry = { from: `${from.host}/t/*`, to: `${to.host}/x/`, maxDelete: "100%", prune: true }
+        const merging = { sync: [{ ...entry, rename: { repositories: [{ match: "^x/old-", to: "x/" }] } }] }
+        yield* sync(merging)
+        lies = true
+        const plan = yield* Sync.plan(merging)
+        assert.isFalse(plan.actions.some(({ action }) => action === "delete"))
+        assert.include(plan.warnings.join(), `sync[0] could make it from ${from.host}/t/old-b as well`)
+        const plain = yield* Sync.plan({ sync: [entry] })
+        assert.deepStrictEqual(
+          actionsOf(plain).filter((line) => line.startsWith("delete")),
+          ["delete x/b:1"]
+        )
+        const none = yield* Sync.plan({ sync: [{ ...entry, from: `${from.host}/none/*` }] })
+        assert.deepStrictEqual(none.warnings, [`sync[0]: no repository matches ${from.host}/none/*`])
+      }).pipe(Effect.provide(layer))
+    )
+    it.scopedLive("deletes nothing in a repository to which a copy was skipped", () =>
+      Effect.gen(function* () {
+        const { entry, from, tags } = yield* mirrored()
+        yield* fill(`${from.host}/app`, ["7"])
+        const plan = yield* Sync.plan({ sync: [entry] })
+        yield* fill(`${from.host}/app`, ["7"], () => 70)
+        const report = yield* Sync.apply(plan)
+        assert.deepStrictEqual(outcomes(report), { "equal unchanged": 4, "copy skipped": 1, "delete skipped": 2 })
+        assert.deepStrictEqual(yield* tags, everything)
       }).pipe(Effect.provide(layer))
     )
     it.scopedLive("undoes renames that can be undone, and keeps everything where they cannot", () =>

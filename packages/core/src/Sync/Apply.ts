@@ -6,8 +6,10 @@ import * as Memo from "../Copy/Memo.js"
 import { type BlobCounts, type CopyResult, sum, transfer } from "../Copy/Transfer.js"
 import { only } from "../Copy.js"
 import { deleteTag } from "../Delete.js"
+import type { ImageEntry } from "../ImageStore.js"
 import type { Descriptor } from "../model/Descriptor.js"
 import type { Digest } from "../model/Digest.js"
+import * as MediaType from "../model/MediaType.js"
 import * as Platform from "../model/Platform.js"
 import * as Reference from "../model/Reference.js"
 import * as Registry from "../Registry.js"
@@ -73,9 +75,10 @@ export const applyPlan = (plan: Plan, options: ApplyOptions): Effect.Effect<Repo
     const groups = groupImages(plan.actions)
     const moved = yield* Effect.forEach(groups, (group) => copyGroup(run, group), { concurrency: images })
     for (const [action, result] of moved.flatMap(({ applied }) => applied)) applied.set(action, result)
+    // What is skipped has changed since the plan, which then knows too little to delete anything there.
     const broken = new Set(
       [...applied.values()].flatMap(({ outcome, to }) =>
-        outcome === "failed" && to !== null ? [repositoryOf(to)] : []
+        (outcome === "failed" || outcome === "skipped") && to !== null ? [repositoryOf(to)] : []
       )
     )
     const deletes = groupDeletes(plan.actions)
@@ -257,7 +260,8 @@ const copyTo = (run: Run, actions: ReadonlyArray<Transfer>): Effect.Effect<CopyR
       repository: target.path,
       names: places.map(({ tag }) => ({ repository: Option.some(target.path), tag: Option.some(tag) })),
       expected: first.digest,
-      platforms: yield* Effect.forEach(first.platforms, (text) => Platform.parse(text)),
+      // They choose among the images of an index; an image for itself goes whole.
+      platforms: isIndex(entry) ? yield* Effect.forEach(first.platforms, (text) => Platform.parse(text)) : [],
       referrers: first.referrers,
       digestTags: first.digestTags
     })
@@ -268,13 +272,17 @@ const copyTo = (run: Run, actions: ReadonlyArray<Transfer>): Effect.Effect<CopyR
     Effect.withSpan("effect-registry.sync.copy", { attributes: { from: actions[0]?.from, to: actions[0]?.to } })
   )
 
-/** Deletes the tag if it still names what the plan saw and its source is still gone. */
+const isIndex = ({ root }: ImageEntry): boolean => root._tag !== "Draft" && MediaType.isIndex(root.descriptor.mediaType)
+
+/** Deletes the tag if it still names what the plan saw and none of its sources is there. */
 const remove = (run: Run, action: Delete, broken: ReadonlySet<string>): Effect.Effect<Result, never, Environment> =>
   Effect.gen(function* () {
     const { digest } = action
     const skipped = (note: string): Result => [action, outcomeOf(action, "skipped", { digest, note })]
-    if (broken.has(repositoryOf(action.to))) return skipped("an image of this repository failed")
-    if (Option.isSome(yield* lookAt(run, action.from))) return skipped("the source has the tag again")
+    if (broken.has(repositoryOf(action.to))) return skipped("an image of this repository failed or was skipped")
+    for (const name of action.sources) {
+      if (Option.isSome(yield* lookAt(run, name))) return skipped(`the source has ${name}`)
+    }
     const there = yield* lookAt(run, action.to)
     if (Option.isNone(there)) {
       const result: Result = [action, outcomeOf(action, "unchanged", { note: "the tag is gone already" })]

@@ -5,6 +5,7 @@ import * as Json from "../model/Json.js"
 import * as TagFilter from "../model/TagFilter.js"
 import { type Issue, ValidationError } from "../ValidationError.js"
 import { Config, Entry, maxEntries, Rename, RenameRule } from "./Config.js"
+import { plain } from "./Messages.js"
 import { nearest } from "./Nearest.js"
 import * as Rule from "./Rule.js"
 
@@ -32,20 +33,22 @@ export const decode = (
   { subject = "sync" }: DecodeOptions = {}
 ): Either.Either<Config, ValidationError> =>
   Either.gen(function* () {
+    if (value === undefined || value === null) return yield* invalid(subject, [{ path: "", message: "is empty" }])
     const unknown = unknownFields(value)
     const decoded = Json.decode(Config, textual(value), { subject, reason: "InvalidConfig" })
-    const wrong = [...unknown, ...Either.match(decoded, { onLeft: ({ issues }) => issues, onRight: () => [] })]
+    const wrong = [...unknown, ...Either.match(decoded, { onLeft: ({ issues }) => plain(issues), onRight: () => [] })]
     if (wrong.length > 0) return yield* invalid(subject, wrong)
     const config = yield* decoded
-    yield* Rule.compileAll(config, subject)
-    return config
+    const rules = Rule.compileAll(config, subject)
+    return Either.isLeft(rules) ? yield* invalid(subject, rules.left.issues) : config
   })
 
 // internal
 
 const invalid = (subject: string, issues: ReadonlyArray<Issue>) =>
-  Either.left(new ValidationError({ reason: "InvalidConfig", subject, issues: issues.slice(0, 20) }))
+  Either.left(new ValidationError({ reason: "InvalidConfig", subject, issues: issues.slice(0, 20), hint }))
 
+const hint = "docs/sync.md describes every field"
 const patterns = ["glob", "regex", "semver", "exclude"]
 
 /** The value with numbers as texts where a filter has patterns: `semver: 1.2` is a range. */

@@ -52,7 +52,9 @@ export const sources = ({
     const { host } = yield* resolve({ host: source.host, repository: "x" })
     const listed = yield* bounded(
       `repositories of ${host}`,
-      streamRepositories(host).pipe(Stream.filter((path) => Reference.isRepository(path) && source.matches(path)))
+      streamRepositories(host, { complete: true }).pipe(
+        Stream.filter((path) => Reference.isRepository(path) && source.matches(path))
+      )
     )
     const names = [...listed].sort().map((path): Repository => ({ host, path, name: nameOf(host, path) }))
     if (Option.isNone(below)) return names

@@ -13,6 +13,9 @@ import { type Issue, ValidationError } from "../ValidationError.js"
 /** A plan can have this many actions; more have to be several syncs. */
 export const maxActions = 100_000
 
+/** A deletion with more tags to look for is none. */
+export const maxSources = 256
+
 const Bytes = Schema.Int.pipe(Schema.between(0, Number.MAX_SAFE_INTEGER))
 
 /** What went wrong, in the fields that an error of the library has. */
@@ -57,6 +60,8 @@ export const Delete = Schema.Struct({
   action: Schema.Literal("delete"),
   /** The tag that is gone, `HOST/REPOSITORY:TAG`. */
   from: Schema.String,
+  /** Every tag that the target's may have been made from, `from` among them: it goes only if none of them is there. */
+  sources: Schema.Array(Schema.String).pipe(Schema.maxItems(maxSources)),
   to: Schema.String,
   /** What the target's tag names. */
   digest: Digest
@@ -102,7 +107,8 @@ export const decodePlan = (
     const plan = yield* Json.decode(Plan, value, { subject, reason: "InvalidConfig" })
     const issues = [
       ...unknownIn(value, Plan.fields, ""),
-      ...plan.actions.flatMap((action, index) => actionIssues(action, `actions[${index}]`))
+      ...plan.actions.flatMap((action, index) => actionIssues(action, `actions[${index}]`)),
+      ...repeated(plan.actions)
     ]
     return issues.length === 0
       ? plan
@@ -121,6 +127,24 @@ export const failureOf = (error: unknown): Failure => {
 }
 
 // internal
+
+/** Two actions for one tag would be in each other's way: what the one makes, the other may delete. */
+const repeated = (actions: ReadonlyArray<Action>): ReadonlyArray<Issue> => {
+  const seen = new Set<string>()
+  return actions.flatMap(({ action, to }, index) => {
+    if (action === "failed" || to === null) return []
+    const name = Either.match(Reference.parse(to), { onLeft: () => to, onRight: canonical })
+    if (seen.has(name)) return [{ path: `actions[${index}].to`, message: `another action has ${name} already` }]
+    seen.add(name)
+    return []
+  })
+}
+
+const canonical = (reference: Reference.Reference): string => {
+  const isHub = Option.contains(reference.host, Reference.dockerHub)
+  const { repository } = reference
+  return Reference.format({ ...reference, repository: isHub ? Reference.hubRepository(repository) : repository })
+}
 
 const actionIssues = (action: Action, path: string): ReadonlyArray<Issue> => {
   const fields =
@@ -147,6 +171,7 @@ const actionIssues = (action: Action, path: string): ReadonlyArray<Issue> => {
   return [
     ...unknown,
     ...names,
+    ...(action.action === "delete" ? sourcesIssues(action, path) : []),
     ...(wrongDelete ? [{ path: `${path}.to`, message: "a tag made of a digest is never deleted" }] : []),
     ...(isTransfer && (action.action === "update") !== (action.replaces !== null)
       ? [{ path: `${path}.replaces`, message: "expected a digest for an update, null for a copy" }]
@@ -156,6 +181,11 @@ const actionIssues = (action: Action, path: string): ReadonlyArray<Issue> => {
       : [])
   ]
 }
+
+const sourcesIssues = ({ from, sources }: Delete, path: string): ReadonlyArray<Issue> => [
+  ...sources.flatMap((name, index) => nameIssues(name, `${path}.sources[${index}]`, false)),
+  ...(sources.includes(from) ? [] : [{ path: `${path}.sources`, message: "expected what from says among them" }])
+]
 
 const nameIssues = (text: string, path: string, pinned: boolean): ReadonlyArray<Issue> => {
   const isRight = Either.match(Reference.parse(text), {

@@ -13,6 +13,8 @@ export interface Rename {
    * leave alone are found.
    */
   readonly sources: (renamed: string) => ReadonlyArray<string>
+  /** Whether `sources` has all of them: false where a rule that cannot be undone may have made the name. */
+  readonly isComplete: (renamed: string) => boolean
 }
 
 /** Compiles the rules; else which of them is wrong, and why. */
@@ -25,15 +27,21 @@ export const compile = (
       compiled.push(yield* Either.mapLeft(compileRule(rule), (wrong) => ({ index, ...wrong })))
     }
     const apply = (name: string) => compiled.reduce((text, rule) => rule.apply(text), name)
+    const backwards = [...compiled].reverse()
+    const trace = (renamed: string) => {
+      let names: ReadonlyArray<string> = [renamed]
+      let complete = true
+      for (const { mayMake, undo } of backwards) {
+        const before = [...new Set(names.flatMap((text) => [text, ...undo(text)]))]
+        complete &&= before.length <= maxCandidates && !names.some(mayMake)
+        names = before.slice(0, maxCandidates)
+      }
+      return { names, complete }
+    }
     return {
       apply,
-      sources: (renamed) => {
-        let candidates = [renamed]
-        for (const { undo } of [...compiled].reverse()) {
-          candidates = [...new Set(candidates.flatMap((text) => [text, ...undo(text)]))].slice(0, maxCandidates)
-        }
-        return candidates.filter((name) => apply(name) === renamed)
-      }
+      sources: (renamed) => trace(renamed).names.filter((name) => apply(name) === renamed),
+      isComplete: (renamed) => trace(renamed).complete
     }
   })
 
@@ -46,6 +54,8 @@ interface Rule {
   readonly apply: (text: string) => string
   /** What may have been before; to be checked. */
   readonly undo: (text: string) => ReadonlyArray<string>
+  /** Whether the rule, as one that cannot be undone, may have made the text of another. */
+  readonly mayMake: (text: string) => boolean
 }
 
 const compileRule = ({ match, to }: RenameRule) =>
@@ -67,29 +77,48 @@ const compileRule = ({ match, to }: RenameRule) =>
         message: "a $ is followed by the number of a group, or by another $"
       })
     }
-    const rule: Rule = { apply: (text) => expression.matcher(text).replaceFirst(to), undo: undoing(match, to) }
+    const undo = undoing(match, to)
+    const rule: Rule = {
+      apply: (text) => expression.matcher(text).replaceFirst(to),
+      undo: undo ?? (() => []),
+      mayMake: undo === undefined ? having(to) : () => false
+    }
     return rule
   })
 
 const literal = /^(?:[A-Za-z0-9_/-]|\\[.+-])*$/
 const unescape = (text: string): string => text.replace(/\\(.)/g, "$1")
 
-/** How a rule of one of the simple forms is undone; nothing for all others. */
-const undoing = (match: string, to: string): Rule["undo"] => {
+/** Whether a text has the fixed parts of `to` in their order, as everything has that the rule makes. */
+const having = (to: string): Rule["mayMake"] => {
+  const parts = to.split(/\$(?!\$)\d*|\$\$/)
+  return (text) => {
+    let at = 0
+    for (const part of parts) {
+      const found = text.indexOf(part, at)
+      if (found < 0) return false
+      at = found + part.length
+    }
+    return true
+  }
+}
+
+/** How a rule of one of the simple forms is undone; `undefined` for all others. */
+const undoing = (match: string, to: string): Rule["undo"] | undefined => {
   const [, start, before = "", group, after = "", end] = /^(\^?)([^()$]*)(\([^()]*\))?([^()$]*)(\$?)$/.exec(match) ?? []
   const isSimple = start !== undefined && literal.test(before) && literal.test(after)
   const parts = to.split("$1")
-  if (!isSimple || parts.some((part) => part.includes("$"))) return () => []
+  if (!isSimple || parts.some((part) => part.includes("$"))) return undefined
   if (group !== undefined) {
     const [prefix = "", suffix = ""] = parts
-    if (parts.length !== 2 || start === "" || end === "") return () => []
+    if (parts.length !== 2 || start === "" || end === "") return undefined
     return (text) => {
       const inner = between(text, prefix, suffix)
       return inner === undefined ? [] : [unescape(before) + inner + unescape(after)]
     }
   }
   const fixed = unescape(before + after)
-  if (parts.length !== 1 || (start === "" && end === "")) return () => []
+  if (parts.length !== 1 || (start === "" && end === "")) return undefined
   if (start !== "" && end !== "") return (text) => (text === to ? [fixed] : [])
   return start !== ""
     ? (text) => (text.startsWith(to) ? [fixed + text.slice(to.length)] : [])

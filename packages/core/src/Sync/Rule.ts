@@ -24,6 +24,8 @@ export interface Rule {
   readonly below: Option.Option<Reference.Reference>
   /** The target of a source's repository path; fails where the rules make a name that no repository can have. */
   readonly target: (repository: string) => Either.Either<Reference.Reference, ValidationError>
+  /** Whether a pattern's repositories, listed or not, can become this path: which, and whether these are all. */
+  readonly reaching: (path: string) => { readonly paths: ReadonlyArray<string>; readonly isComplete: boolean }
   readonly tags: Rename.Rename
 }
 
@@ -81,7 +83,8 @@ const compile = (entry: Entry, path: string): Compiled<Rule> => {
           ...filter,
           tags,
           below: Option.liftPredicate(to, () => isPattern(entry.from)),
-          target: (repository) => targetOf(to, entry, repositories, repository)
+          target: (repository) => targetOf(to, entry, repositories, repository),
+          reaching: (path) => reachingOf(entry, source, repositories, path)
         })
   )
 }
@@ -134,6 +137,22 @@ const targetOf = (
   if (Reference.isRepository(path)) return Either.right({ ...to, repository: path })
   const message = `would become ${JSON.stringify(path)}, which is no repository's name`
   return Either.left(ValidationError.of("InvalidReference", repository, message))
+}
+
+/** The other way round: paths below the target's prefix, as sources that the pattern takes. */
+const reachingOf = (
+  { to }: Entry,
+  source: Source,
+  renames: Rename.Rename,
+  path: string
+): ReturnType<Rule["reaching"]> => {
+  if (source._tag === "Repository") return { paths: [], isComplete: true }
+  const below = pathOf(to)
+  const paths = renames.sources(path).flatMap((mapped) => {
+    const from = source.prefix + mapped.slice(below.length)
+    return mapped.startsWith(below) && Reference.isRepository(from) && source.matches(from) ? [from] : []
+  })
+  return { paths, isComplete: renames.isComplete(path) }
 }
 
 /** Where the part of a source's path begins that is kept: behind the last slash before the first wildcard. */

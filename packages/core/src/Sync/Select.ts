@@ -31,6 +31,7 @@ export interface Flow {
 }
 
 export interface Selection {
+  readonly rules: ReadonlyArray<Rule>
   readonly flows: ReadonlyArray<Flow>
   readonly pairs: ReadonlyArray<Pair>
   readonly failed: ReadonlyArray<Failed>
@@ -61,6 +62,7 @@ export const select = (
       )
     }
     return {
+      rules,
       flows: flows.map(({ flow }) => flow),
       pairs,
       failed: [
@@ -68,7 +70,10 @@ export const select = (
         ...opened.flatMap((each) => (each._tag === "Failed" ? [each.failed] : [])),
         ...chosen.flatMap((each) => (Either.isLeft(each) ? [each.left] : []))
       ],
-      warnings: flows.flatMap(({ flow, names }) => (names.length === 0 ? [nothing(flow)] : [])),
+      warnings: [
+        ...found.flatMap(({ warnings }) => warnings),
+        ...flows.flatMap(({ flow, names }) => (names.length === 0 ? [nothing(flow)] : []))
+      ],
       unknown: [
         ...found.flatMap(({ unknown }) => unknown),
         ...opened.flatMap((each) => (each._tag === "Failed" ? [each.target] : []))
@@ -90,6 +95,7 @@ interface Found {
   readonly sources: ReadonlyArray<Place>
   readonly failed: ReadonlyArray<Failed>
   readonly unknown: ReadonlyArray<string>
+  readonly warnings: ReadonlyArray<string>
 }
 
 /** The repositories of a rule and where they go; a name that the rules break is a failure of that repository. */
@@ -102,7 +108,8 @@ const repositoriesOf = (rule: Rule): Effect.Effect<Found, ValidationError, Envir
       return {
         sources: [],
         failed: [{ action: "failed", from: entry.from, to: null, error: failureOf(sources.left) }],
-        unknown: unknown.map(({ name }) => name.slice(0, -1))
+        unknown: unknown.map(({ name }) => name.slice(0, -1)),
+        warnings: []
       }
     }
     const placed = yield* Effect.forEach(sources.right, (source) =>
@@ -120,7 +127,8 @@ const repositoriesOf = (rule: Rule): Effect.Effect<Found, ValidationError, Envir
     return {
       sources: placed.flatMap((each) => (Either.isRight(each) ? [each.right] : [])),
       failed: placed.flatMap((each) => (Either.isLeft(each) ? [each.left] : [])),
-      unknown: []
+      unknown: [],
+      warnings: sources.right.length === 0 ? [`${rule.path}: no repository matches ${entry.from}`] : []
     }
   })
 

@@ -72,8 +72,8 @@ describe("Sync", () => {
       )
     })
     for (const [name, value, expected] of [
-      ["nothing", undefined, /Expected/],
-      ["a list", [], /Expected|missing/],
+      ["nothing", null, /^: is empty$/],
+      ["a list", [], /expected|missing/],
       ["no entries", { sync: [] }, /sync/],
       ["no source", { sync: [{ to: "a" }] }, /sync\[0\]\.from: is missing/],
       ["a source with a tag", of({ from: "a/b:1" }), /sync\[0\]\.from: character 4: .*without a tag/],
@@ -97,6 +97,36 @@ describe("Sync", () => {
     ] as const) {
       it(`refuses ${name}`, () => assert.match(issues(value).join("\n"), expected))
     }
+    it("says what a field has to be, each once and without a word of the schema", () => {
+      const kinds = { from: 1, to: [], tags: "latest", platforms: "linux/amd64", prune: "yes", maxDelete: "many" }
+      assert.deepStrictEqual(issues({ concurrency: "many", sync: [null, kinds] }), [
+        "concurrency: expected a number, 1 to 100",
+        "sync[0]: expected an entry with the fields from and to",
+        "sync[1].from: expected a repository, or a pattern such as registry.example/team/*",
+        "sync[1].to: expected a repository, or a prefix that ends in /",
+        'sync[1].tags: expected a filter such as { semver: ">=1" }, or a list of tags such as [1.0, latest]',
+        "sync[1].platforms: expected a list such as [linux/amd64]",
+        "sync[1].prune: expected true or false",
+        "sync[1].maxDelete: expected a whole number, or a percentage such as 10%"
+      ])
+      assert.deepStrictEqual(issues(of({ tags: { newest: "x", glob: {} }, platforms: [1], rename: [1] })), [
+        "sync[0].tags.glob: expected a pattern such as 1.*, or a list of patterns",
+        "sync[0].tags.newest: expected a whole number, 1 or more",
+        "sync[0].platforms[0]: expected os/architecture[/variant], as linux/amd64",
+        "sync[0].rename: expected lists of rules, in the fields tags and repositories"
+      ])
+      assert.deepStrictEqual(
+        issues(of({ tags: ["a b"], rename: { tags: [{ match: 1, to: "" }], repositories: "x" } })),
+        [
+          "sync[0].tags[0]: expected a tag: letters, digits and . _ -, 128 at most",
+          "sync[0].rename.tags[0].match: expected a text",
+          "sync[0].rename.repositories: expected a list of rules with match and to, 16 at most"
+        ]
+      )
+      assert.deepStrictEqual(issues("text"), [": expected fields, of which sync is a list of entries"])
+      const wrong = Either.getOrThrow(Either.flip(Sync.decode({ sync: 1 })))
+      assert.strictEqual(wrong.hint, "docs/sync.md describes every field")
+    })
     it("names the file", () => {
       const wrong = Either.getOrThrow(Either.flip(Sync.decode({}, { subject: "mirror.yaml" })))
       assert.match(wrong.message, /^mirror\.yaml: /)
@@ -116,7 +146,13 @@ describe("Sync", () => {
       referrers: false,
       digestTags: false
     }
-    const gone = { action: "delete", from: "r.example/a:1", to: "r.example/b:1", digest }
+    const gone = {
+      action: "delete",
+      from: "r.example/a:1",
+      sources: ["r.example/a:1", "r.example/a:v1"],
+      to: "r.example/b:2",
+      digest
+    }
     const plan = (...actions: ReadonlyArray<unknown>) => ({
       version: 1,
       concurrency: null,
@@ -133,7 +169,7 @@ describe("Sync", () => {
 
     it("takes what a plan's JSON is", () => {
       const error = { tag: "RegistryError", reason: "NotFound", message: "gone", hint: null }
-      const value = plan(copy, { ...copy, action: "update", replaces: digest }, gone, {
+      const value = plan(copy, { ...copy, action: "update", to: "r.example/b:3", replaces: digest }, gone, {
         action: "failed",
         from: "r.example/*",
         to: null,
@@ -156,6 +192,13 @@ describe("Sync", () => {
         "the deletion of a digest's tag",
         plan({ ...gone, to: `r.example/b:sha256-${"0".repeat(64)}` }),
         /never deleted/
+      ],
+      ["a deletion without its source", plan({ ...gone, sources: [] }), /actions\[0\]\.sources: expected what from/],
+      ["a source to look for that is none", plan({ ...gone, sources: [gone.from, "x"] }), /actions\[0\]\.sources\[1\]/],
+      [
+        "two actions for one tag",
+        plan(copy, { ...gone, to: copy.to }),
+        /actions\[1\]\.to: another action has r\.example\/b:1 already/
       ],
       ["no plan", "plan", /Expected/]
     ] as const) {

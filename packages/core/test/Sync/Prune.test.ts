@@ -24,7 +24,7 @@ describe("Prune", () => {
         new Set(["v1", "v2", "mine", digestTag, `${digestTag}.sig`]),
         nobody
       )
-      assert.deepStrictEqual(found, { matching: 2, orphans: [{ targetTag: "v1", tag: "v1" }] })
+      assert.deepStrictEqual(found, { matching: 2, orphans: [{ targetTag: "v1", tag: "v1", sources: ["v1"] }] })
     })
     it("are none of the newest only because others are newer", () => {
       const found = Prune.candidates(rule({ tags: { newest: 1 } }), new Set(["1", "2"]), new Set(["1", "2"]), nobody)
@@ -38,9 +38,24 @@ describe("Prune", () => {
       const found = Prune.candidates(rule(), new Set(["3"]), new Set(["1", "2", "3"]), (tag) => tag === "1")
       assert.deepStrictEqual(orphans(found), ["2"])
     })
+    it("have every name that would become the tag as a source, first of all a renamed one", () => {
+      const renamed = rule({ rename: { tags: [{ match: "^v", to: "" }] } })
+      const found = Prune.candidates(renamed, new Set(["v2"]), new Set(["1", "2"]), nobody)
+      assert.deepStrictEqual(found.orphans, [{ targetTag: "1", tag: "v1", sources: ["1", "v1"] }])
+    })
+    it("are not what a rule that cannot be undone may have made", () => {
+      const renamed = rule({ rename: { tags: [{ match: "[+]", to: "_" }] } })
+      const found = Prune.candidates(renamed, new Set(["3"]), new Set(["1_0", "2"]), nobody)
+      assert.deepStrictEqual(orphans(found), ["2"])
+    })
+    it("are not what other entries make of the source's tags, filter or not", () => {
+      const other = rule({ tags: ["x"], rename: { tags: [{ match: "^w", to: "" }] } })
+      const found = Prune.candidates(rule(), new Set(["3", "w1"]), new Set(["1", "2"]), nobody, [other])
+      assert.deepStrictEqual(found.orphans, [{ targetTag: "2", tag: "2", sources: ["2", "w2"] }])
+    })
     it("are of a list only what it names", () => {
       const found = Prune.candidates(rule({ tags: ["1", "2"] }), new Set(["2"]), new Set(["1", "2", "3"]), nobody)
-      assert.deepStrictEqual(found, { matching: 2, orphans: [{ targetTag: "1", tag: "1" }] })
+      assert.deepStrictEqual(found, { matching: 2, orphans: [{ targetTag: "1", tag: "1", sources: ["1"] }] })
     })
   })
   describe("isAllowed", () => {
