@@ -2,6 +2,7 @@
 export * as BlobInfoCache from "./BlobInfoCache.js"
 export * as BlobTransport from "./BlobTransport.js"
 export * as Compressor from "./Compressor.js"
+export { readImageConfig } from "./Copy/Config.js"
 export {
   type BlobCounts,
   type Changed,

@@ -1,7 +1,6 @@
 /** What an archive or layout holds, as `docker image inspect` would tell it. */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import {
-  BlobTransport,
   type Digest,
   formatName,
   ImageConfig,
@@ -10,7 +9,8 @@ import {
   type ImageSource,
   Manifest,
   Platform,
-  ValidationError
+  readImageConfig,
+  type ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as DockerArchive from "./DockerArchive.js"
@@ -73,12 +73,7 @@ const inspect = <E, R>(
 ): Effect.Effect<ArchiveImage, E | ValidationError, R> =>
   Effect.gen(function* () {
     const { config, layers } = root._tag === "Draft" ? root : yield* imageOf(subject, reader, root, want)
-    if (config.size > ImageConfig.maxSize) {
-      const message = `its config has ${config.size} bytes, at most ${ImageConfig.maxSize} are read`
-      return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-    }
-    const { bytes } = yield* BlobTransport.collect(yield* reader.blob(config))
-    const image = yield* ImageConfig.decode(bytes, `${subject} config ${config.digest}`)
+    const image = yield* readImageConfig(subject, reader, config)
     return {
       ...ImageConfig.summary(config, layers, image),
       id: config.digest,

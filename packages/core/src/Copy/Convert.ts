@@ -9,7 +9,7 @@ import * as Manifest from "../model/Manifest.js"
 import * as MediaType from "../model/MediaType.js"
 import * as Platform from "../model/Platform.js"
 import { ValidationError } from "../ValidationError.js"
-import { readConfig } from "./Config.js"
+import { readImageConfig } from "./Config.js"
 import * as Layer from "./Layer.js"
 import type { PlannedBlob, Written } from "./Plan.js"
 
@@ -135,7 +135,7 @@ const diffIdsOf = <E, R>(
   layers: number
 ): Effect.Effect<ReadonlyArray<Digest.Digest>, ValidationError | E, R> =>
   Effect.gen(function* () {
-    const diffIds = ImageConfig.diffIds(yield* readConfig(subject, reader, config))
+    const diffIds = ImageConfig.diffIds(yield* readImageConfig(subject, reader, config))
     if (diffIds.length === layers) return diffIds
     const message = `it has ${layers} layers, its config ${diffIds.length} diff_ids`
     return yield* Effect.fail(ValidationError.of("LayerMismatch", subject, message))

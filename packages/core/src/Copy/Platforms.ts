@@ -6,7 +6,7 @@ import * as Manifest from "../model/Manifest.js"
 import * as MediaType from "../model/MediaType.js"
 import * as Platform from "../model/Platform.js"
 import { ValidationError } from "../ValidationError.js"
-import { readConfig } from "./Config.js"
+import { readImageConfig } from "./Config.js"
 
 type Existing = Root & { readonly _tag: "Manifest" | "Made" }
 
@@ -45,7 +45,7 @@ export const check = <E, R>(
     if (platforms.length === 0) return
     const config = root._tag === "Draft" ? root.config : yield* configOf(subject, reader, root)
     if (config === undefined || !MediaType.isImageConfig(config.mediaType)) return
-    const { architecture, os, variant } = yield* readConfig(subject, reader, config)
+    const { architecture, os, variant } = yield* readImageConfig(subject, reader, config)
     if (!architecture || !os) return
     const have = { os, architecture, ...(variant ? { variant } : {}) }
     if (platforms.some((want) => Platform.matches(want, have))) return

@@ -1,7 +1,6 @@
 /** One image of a source, opened as far as manifest and config: what its layers are, before one is read. */
 import {
   type BlobContent,
-  BlobTransport,
   type Descriptor,
   type Digest,
   ImageConfig,
@@ -11,7 +10,8 @@ import {
   MediaType,
   onlyImage,
   Platform,
-  ValidationError
+  readImageConfig,
+  type ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -66,7 +66,8 @@ export const open = <E, R>(
         ? { digest: undefined, config: root.config, layers: root.layers }
         : yield* manifestOf(name, reader, root, want)
     const content = contentOf(name, reader)
-    const config = yield* configOf(name, found.config, content)
+    const isImage = MediaType.isImageConfig(found.config.mediaType)
+    const config = isImage ? yield* readImageConfig(name, reader, found.config) : undefined
     const ids = config === undefined ? [] : ImageConfig.diffIds(config)
     const steps = config === undefined ? [] : ImageConfig.layerHistory(config)
     return {
@@ -113,18 +114,3 @@ const contentOf =
       const inline = yield* Manifest.inlineData(descriptor, `${subject} ${descriptor.digest}`)
       return Option.isSome(inline) ? ({ _tag: "Bytes", bytes: inline.value } as const) : yield* reader.blob(descriptor)
     })
-
-const configOf = <E, R>(
-  subject: string,
-  descriptor: Descriptor.Descriptor,
-  content: (descriptor: Descriptor.Descriptor) => Effect.Effect<BlobContent<E, R>, E | ValidationError, R>
-): Effect.Effect<ImageConfig.ImageConfig | undefined, E | ValidationError, R> =>
-  Effect.gen(function* () {
-    if (!MediaType.isImageConfig(descriptor.mediaType)) return undefined
-    if (descriptor.size > ImageConfig.maxSize) {
-      const message = `its config has ${descriptor.size} bytes, at most ${ImageConfig.maxSize} are read`
-      return yield* Effect.fail(ValidationError.of("TooLarge", subject, message))
-    }
-    const { bytes } = yield* BlobTransport.collect(yield* content(descriptor))
-    return yield* ImageConfig.decode(bytes, `${subject} config ${descriptor.digest}`)
-  })
