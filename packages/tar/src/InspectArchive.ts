@@ -7,12 +7,12 @@ import {
   type ImageEntry,
   type ImageReader,
   type ImageSource,
-  Manifest,
   Platform,
   readImageConfig,
   type ValidationError
 } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
+import { chosenManifest } from "./ChosenImage.js"
 import * as DockerArchive from "./DockerArchive.js"
 import type { TarReadError } from "./TarReadError.js"
 
@@ -72,7 +72,7 @@ const inspect = <E, R>(
   want: Platform.Platform | undefined
 ): Effect.Effect<ArchiveImage, E | ValidationError, R> =>
   Effect.gen(function* () {
-    const { config, layers } = root._tag === "Draft" ? root : yield* imageOf(subject, reader, root, want)
+    const { config, layers } = root._tag === "Draft" ? root : (yield* chosenManifest(subject, reader, root, want)).value
     const image = yield* readImageConfig(subject, reader, config)
     return {
       ...ImageConfig.summary(config, layers, image),
@@ -80,25 +80,5 @@ const inspect = <E, R>(
       tags: names.map(formatName),
       digest: root._tag === "Draft" ? undefined : root.descriptor.digest,
       missingPlatforms
-    }
-  })
-
-/** Config and layers of the image, or of the one of an index that fits. */
-const imageOf = <E, R>(
-  subject: string,
-  reader: ImageReader<E, R>,
-  root: Exclude<ImageEntry["root"], { readonly _tag: "Draft" }>,
-  want: Platform.Platform | undefined
-): Effect.Effect<Manifest.ImageManifest, E | ValidationError, R> =>
-  Effect.gen(function* () {
-    let { descriptor } = root
-    let bytes = root._tag === "Made" ? root.bytes : yield* reader.manifest(descriptor)
-    for (;;) {
-      const { digest, mediaType } = descriptor
-      const manifest = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
-      if (manifest._tag === "Image") return manifest.value
-      // The reader has walked these indexes, so that they end.
-      descriptor = yield* Manifest.choose(subject, Manifest.children(manifest), want)
-      bytes = yield* reader.manifest(descriptor)
     }
   })

@@ -1,6 +1,6 @@
 /** `ereg files` and `ereg diff` on images that are larger than any, as processes of their own. */
 import { createHash } from "node:crypto"
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs"
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { constants, crc32, deflateRawSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
@@ -8,6 +8,7 @@ import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import { bundled, start, temporaryFolder } from "../../cli/test/support.js"
 import { Fixture, TarBytes } from "../src/index.js"
+import { watchPeak } from "./support/process.js"
 
 const mebibyte = 1024 * 1024
 
@@ -131,17 +132,9 @@ const checked = (block: Uint8Array): Uint8Array => {
 const run = (command: string, words: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const { child, ended } = yield* start(command, words)
-    let peak = 0
-    const watch = setInterval(() => {
-      try {
-        const line = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))
-        peak = Math.max(peak, (Number(line?.[1] ?? 0) * 1024) / 1e6)
-      } catch {
-        // It has just ended.
-      }
-    }, 20)
+    const peakOf = watchPeak(child)
     const end = yield* ended
-    clearInterval(watch)
+    const peak = peakOf()
     assert.strictEqual(end.code, 0, end.stderr)
     return { ...end, peak }
   })

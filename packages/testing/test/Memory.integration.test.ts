@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs"
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -9,6 +9,7 @@ import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import { build } from "esbuild"
 import { Fixture, TarBytes } from "../src/index.js"
+import { watchPeak } from "./support/process.js"
 
 const mebibyte = 1024 * 1024
 
@@ -52,18 +53,10 @@ const peakOf = (command: string, args: ReadonlyArray<string>): Effect.Effect<num
     child.stderr.on("data", (text) => {
       errors += text
     })
-    let peak = 0
-    const watch = setInterval(() => {
-      try {
-        const line = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))
-        peak = Math.max(peak, (Number(line?.[1] ?? 0) * 1024) / 1e6)
-      } catch {
-        // It has just ended.
-      }
-    }, 20)
+    const peak = watchPeak(child)
     child.once("exit", (code) => {
-      clearInterval(watch)
-      resume(code === 0 ? Effect.succeed(peak) : Effect.dieMessage(errors))
+      const most = peak()
+      resume(code === 0 ? Effect.succeed(most) : Effect.dieMessage(errors))
     })
   })
 

@@ -16,6 +16,7 @@ import {
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import { chosenManifest } from "../ChosenImage.js"
 
 export interface LookOptions {
   /** Of an index, the platform to look at, `linux/arm64`. Default: Linux on this machine's architecture, else the only one. */
@@ -63,19 +64,23 @@ export const open = <E, R>(
     const { root } = yield* onlyImage(name, yield* reader.images)
     const found =
       root._tag === "Draft"
-        ? { digest: undefined, config: root.config, layers: root.layers }
-        : yield* manifestOf(name, reader, root, want)
+        ? { digest: undefined, value: root }
+        : yield* Effect.map(chosenManifest(name, reader, root, want), ({ descriptor: { digest }, value }) => ({
+            digest,
+            value
+          }))
+    const { layers } = found.value
     const content = contentOf(name, reader)
-    const isImage = MediaType.isImageConfig(found.config.mediaType)
-    const config = isImage ? yield* readImageConfig(name, reader, found.config) : undefined
+    const isImage = MediaType.isImageConfig(found.value.config.mediaType)
+    const config = isImage ? yield* readImageConfig(name, reader, found.value.config) : undefined
     const ids = config === undefined ? [] : ImageConfig.diffIds(config)
     const steps = config === undefined ? [] : ImageConfig.layerHistory(config)
     return {
       name,
       digest: found.digest,
-      configDigest: found.config.digest,
+      configDigest: found.value.config.digest,
       config,
-      layers: found.layers.map((descriptor, index) => ({
+      layers: layers.map((descriptor, index) => ({
         descriptor,
         diffId: ids[index],
         createdBy: steps[index]?.created_by ?? undefined
@@ -86,25 +91,6 @@ export const open = <E, R>(
   })
 
 // internal
-
-const manifestOf = <E, R>(
-  subject: string,
-  reader: ImageReader<E, R>,
-  root: { readonly _tag: "Manifest" | "Made"; readonly descriptor: Descriptor.Descriptor; readonly bytes?: Uint8Array },
-  want: Platform.Platform | undefined
-) =>
-  Effect.gen(function* () {
-    let { descriptor } = root
-    let bytes = root.bytes ?? (yield* reader.manifest(descriptor))
-    for (let depth = 0; depth <= Manifest.maxDepth; depth++) {
-      const { digest, mediaType } = descriptor
-      const manifest = yield* Manifest.decode(bytes, { subject: `${subject} ${digest}`, mediaType, digest })
-      if (manifest._tag === "Image") return { digest, config: manifest.value.config, layers: manifest.value.layers }
-      descriptor = yield* Manifest.choose(subject, Manifest.children(manifest), want)
-      bytes = yield* reader.manifest(descriptor)
-    }
-    return yield* Effect.fail(Manifest.tooDeep(subject))
-  })
 
 /** What a descriptor carries itself, else where the reader has it. */
 const contentOf =

@@ -1,7 +1,7 @@
 /** The command as a process of its own, stopped and started again, and what is too large for a fixture. */
 import type { ChildProcess } from "node:child_process"
 import { createHash } from "node:crypto"
-import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs"
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Command from "../../../cli/test/support.js"
@@ -19,6 +19,23 @@ export const start = (command: string, home: string, words: ReadonlyArray<string
   })
 
 export const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null
+
+/** Watches a process from now on; called at its end, gives the most memory that it ever had, in MB. */
+export const watchPeak = (child: ChildProcess): (() => number) => {
+  let peak = 0
+  const watch = setInterval(() => {
+    try {
+      const line = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))
+      peak = Math.max(peak, (Number(line?.[1] ?? 0) * 1024) / 1e6)
+    } catch {
+      // It has just ended.
+    }
+  }, 20)
+  return () => {
+    clearInterval(watch)
+    return peak
+  }
+}
 
 /** Numbers from 0 to 1, the same for the same seed. */
 export const random = (seed: number): (() => number) => {
