@@ -54,6 +54,7 @@ export { type ReferrersOptions, type ReferrersResult, referrers } from "./Referr
 export * as Registry from "./Registry.js"
 export * as RegistryConfig from "./RegistryConfig.js"
 export { OciErrorCode, RegistryError, safeUrl } from "./RegistryError.js"
+export * as RepositoryReader from "./RepositoryReader.js"
 export * as Retention from "./Retention.js"
 export * as Sync from "./Sync.js"
 export { type TagResult, tag } from "./Tag.js"

@@ -53,6 +53,26 @@ export const exists = (
     )
   )
 
+/** As `head`, also at a registry without HEAD. */
+export const describe = (
+  client: Client.Client,
+  repository: string,
+  digest: Digest.Digest
+): Effect.Effect<Option.Option<{ readonly size: Option.Option<number> }>, RegistryError> => {
+  const ask = (method: "GET" | "HEAD", accept: ReadonlyArray<number>) =>
+    Retry.exchange(
+      client,
+      { ...callOf(client, repository, digest, "look for blob", method), accept },
+      ({ headers, status }) => Effect.succeed({ status, length: headers["content-length"] ?? "" })
+    )
+  return Effect.gen(function* () {
+    const first = yield* ask("HEAD", [200, 404, 405, 501])
+    const { length, status } = first.status === 405 || first.status === 501 ? yield* ask("GET", [200, 404]) : first
+    if (status === 404) return Option.none()
+    return Option.some({ size: /^\d+$/.test(length) ? Option.some(Number(length)) : Option.none() })
+  })
+}
+
 /** Fails with `NotFound` where it cannot be read. */
 export const find = (
   client: Client.Client,

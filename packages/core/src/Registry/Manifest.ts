@@ -31,21 +31,11 @@ export const get = (
     client,
     call.operation,
     () =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const response = yield* Request.send(client, call)
-          const type = MediaType.essence(response.headers["content-type"] ?? "")
-          if (type === "text/html") {
-            const detail = "a web page came instead of a manifest"
-            return yield* Effect.fail(Failure.make(call, "NotARegistry", { status: response.status, detail }))
-          }
-          const bytes = yield* Exchange.bytes(client, call, response, Manifest.maxSize)
-          yield* verify(call, bytes, asked, response.headers["docker-content-digest"], expected.size)
-          return yield* Manifest.decode(bytes, {
-            subject: subjectOf(client, repository, identifier),
-            mediaType: expected.mediaType ?? (type === "" ? undefined : type),
-            digest: asked
-          })
+      Effect.flatMap(read(client, call, asked, expected.size), ({ bytes, mediaType }) =>
+        Manifest.decode(bytes, {
+          subject: subjectOf(client, repository, identifier),
+          mediaType: expected.mediaType ?? (mediaType === "" ? undefined : mediaType),
+          digest: asked
         })
       ),
     {
@@ -56,6 +46,16 @@ export const get = (
           : Retry.isWrongContent(error)
     }
   )
+}
+
+/** The bytes of a manifest of any type, verified and not decoded, and the type they came under; empty where none was said. */
+export const bytes = (
+  client: Client.Client,
+  repository: string,
+  digest: Digest.Digest
+): Effect.Effect<Raw, RegistryError> => {
+  const call = callOf(client, repository, digest, "get manifest", "GET")
+  return Retry.retry(client, call.operation, () => read(client, call, digest, undefined))
 }
 
 /** What the registry has under a tag or digest, without its bytes where possible. */
@@ -184,6 +184,31 @@ export const isNotFound = (error: RegistryError | ValidationError): error is Reg
   error._tag === "RegistryError" && error.reason === "NotFound"
 
 // internal
+
+interface Raw {
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+}
+
+const read = (
+  client: Client.Client,
+  call: Exchange.Call,
+  asked: Digest.Digest | undefined,
+  size: number | undefined
+): Effect.Effect<Raw, RegistryError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const response = yield* Request.send(client, call)
+      const mediaType = MediaType.essence(response.headers["content-type"] ?? "")
+      if (mediaType === "text/html") {
+        const detail = "a web page came instead of a manifest"
+        return yield* Effect.fail(Failure.make(call, "NotARegistry", { status: response.status, detail }))
+      }
+      const bytes = yield* Exchange.bytes(client, call, response, Manifest.maxSize)
+      yield* verify(call, bytes, asked, response.headers["docker-content-digest"], size)
+      return { mediaType, bytes }
+    })
+  )
 
 const accept = [...MediaType.manifestAccept, "*/*;q=0.1"].join(", ")
 
