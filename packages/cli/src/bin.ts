@@ -3,13 +3,20 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as EffectExit from "effect/Exit"
+import { commandIndex } from "./argv.js"
 import { run } from "./ereg.js"
 import { code } from "./exit.js"
 import * as Output from "./output.js"
 import * as Stdio from "./stdio.js"
 
-/** What a command may take to end after a signal, in milliseconds; the contract says two seconds. */
-const grace = 1800
+const words = process.argv.slice(2)
+
+/**
+ * What a command may take to end after a signal, in milliseconds; the contract says two seconds. A registry that is told to
+ * terminate lets the requests of others finish.
+ */
+const grace = (signal: NodeJS.Signals) =>
+  signal === "SIGTERM" && words[commandIndex(words)] === "serve" ? 12_000 : 1800
 
 let signalled: number | undefined
 let status: number = code.done
@@ -20,12 +27,12 @@ const onSignal = (signal: NodeJS.Signals) => {
   process.removeListener("SIGTERM", onSignal)
   const ended = signal === "SIGTERM" ? code.terminated : code.interrupted
   signalled = ended
-  setTimeout(() => process.exit(ended), grace).unref()
+  setTimeout(() => process.exit(ended), grace(signal)).unref()
 }
 process.on("SIGINT", onSignal)
 process.on("SIGTERM", onSignal)
 
-run(process.argv.slice(2)).pipe(
+run(words).pipe(
   Effect.tap((ended) =>
     Effect.sync(() => {
       status = ended

@@ -23,6 +23,7 @@ import * as Diff from "./diff.js"
 import * as Digest from "./digest.js"
 import * as Exit from "./exit.js"
 import * as Files from "./files.js"
+import * as Gc from "./gc.js"
 import * as Help from "./help.js"
 import * as Inspect from "./inspect.js"
 import * as List from "./list.js"
@@ -64,7 +65,8 @@ const modules = [
   Ping,
   Login,
   Logout,
-  Serve
+  Serve,
+  Gc
 ] as const
 
 const pages: ReadonlyArray<Help.Page> = modules.map(({ page }) => page)
@@ -90,7 +92,8 @@ const root = Command.make("ereg").pipe(
     Ping.command,
     Login.command,
     Logout.command,
-    Serve.command
+    Serve.command,
+    Gc.command
   ])
 )
 

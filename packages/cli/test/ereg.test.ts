@@ -22,7 +22,8 @@ const commands = [
   "ping",
   "login",
   "logout",
-  "serve"
+  "serve",
+  "gc"
 ]
 
 describe("ereg", () => {
@@ -44,8 +45,8 @@ describe("ereg", () => {
           expect(code).toBe(0)
           expect(stdout).toMatch(/^[A-Z][^\n]+\.\n\nUsage:\n {2}ereg /)
           expect(stdout).toMatch(/^ {2}--output text\|json +What to print on standard output \(default: text\)$/m)
-          const moves = !["list", "tags", "ping", "login", "logout", "serve"].includes(name)
-          const calls = !["logout", "serve"].includes(name)
+          const moves = !["list", "tags", "ping", "login", "logout", "serve", "gc"].includes(name)
+          const calls = !["logout", "serve", "gc"].includes(name)
           expect([name, stdout.includes("  --mirror HOST=URL  ")]).toEqual([name, moves])
           for (const option of ["--plain-http[=HOST]", "--insecure-skip-tls-verify[=HOST]"]) {
             expect([name, stdout.includes(`  ${option}  `)]).toEqual([name, calls])

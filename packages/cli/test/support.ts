@@ -38,7 +38,7 @@ const baseEnvironment: Readonly<Record<string, string>> = {
   XDG_CACHE_HOME: join(home, "cache")
 }
 
-export const registry: Layer.Layer<EmbeddedRegistry.EmbeddedRegistry, unknown> = EmbeddedRegistry.layerTemp()
+export const registry: Layer.Layer<EmbeddedRegistry.EmbeddedRegistry, unknown> = EmbeddedRegistry.layerMemory()
 
 export interface MemoryStdio {
   readonly stdio: Service

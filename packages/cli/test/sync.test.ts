@@ -11,7 +11,7 @@ import * as Yaml from "../src/yaml.js"
 import { bundled, ereg, errorOf, fixture, known, output, start, temporaryFolder, until } from "./support.js"
 
 const registry = (hooks: Faults.Hooks = {}) =>
-  Effect.map(Layer.build(EmbeddedRegistry.layerTemp(hooks)), (context) =>
+  Effect.map(Layer.build(EmbeddedRegistry.layerMemory(hooks)), (context) =>
     Context.get(context, EmbeddedRegistry.EmbeddedRegistry)
   )
 

@@ -1,25 +1,44 @@
 /** From a request to its answer: route, handler, error in the specification's form, and the faults that tests ask for. */
+import type { Readable } from "node:stream"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type { BlobStore } from "./BlobStore.js"
+import * as Option from "effect/Option"
+import type { Authenticate } from "./Auth.js"
+import { BlobStore } from "./BlobStore.js"
+import type { Lost } from "./Control/Ownership.js"
 import * as Faults from "./Faults.js"
 import * as Blob from "./Handler/Blob.js"
 import { type Exchange, type HandlerError, json } from "./Handler/Exchange.js"
 import * as Manifest from "./Handler/Manifest.js"
+import * as Referrers from "./Handler/Referrers.js"
 import * as Tag from "./Handler/Tag.js"
 import * as Upload from "./Handler/Upload.js"
+import type { Limits } from "./Limits.js"
 import type { ManifestStore } from "./ManifestStore.js"
+import * as Prometheus from "./Metrics/Prometheus.js"
+import * as Metrics from "./Metrics.js"
 import * as OciError from "./OciError.js"
+import type { Requests, Tracked } from "./Requests.js"
 import * as Route from "./Route.js"
+import * as Unread from "./Unread.js"
 
 export interface Options extends Faults.Hooks {
   /** Bytes. */
   readonly maxManifestSize: number
   /** Whether referrers are listed. */
   readonly referrers: boolean
+  /** Whether nothing can be changed. */
+  readonly readOnly: boolean
+  readonly authenticate: Authenticate | undefined
+  readonly limits: Limits
+  readonly requests: Requests
+  /** Why the folder may be another registry's, if it may: then nothing is changed, nor told of what may have changed. */
+  readonly lost: Lost
+  /** What keeps the registry from its work, if anything does. */
+  readonly health: Effect.Effect<string | undefined>
 }
 
 type Stores = BlobStore | ManifestStore
@@ -29,53 +48,153 @@ export const make = (
   options: Options
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, Stores | HttpServerRequest.HttpServerRequest> => {
   let count = 0
+  const { onRequest, observe, requests } = options
   return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const incoming = NodeHttpServerRequest.toIncomingMessage(request)
+    const response = NodeHttpServerRequest.toServerResponse(request)
     const [path = "", query = ""] = splitOnce(request.url, "?")
+    const tracked = requests.begin(incoming, response, path)
     const seen: Faults.Request = { index: count++, method: request.method, path, query, headers: request.headers }
-    const connection = connectionOf(NodeHttpServerRequest.toServerResponse(request))
-    return Effect.gen(function* () {
-      const fault = options.onRequest === undefined ? undefined : yield* options.onRequest(seen)
-      const told = (status: number | undefined) => options.observe?.({ ...seen, status, fault }) ?? Effect.void
-      const body = Faults.requestBody(fault, incoming, connection.cut)
-      const { maxManifestSize, referrers } = options
-      const exchange = { method: seen.method, headers: seen.headers, body, maxManifestSize, referrers }
-      const answer = yield* faulty(fault, answerTo(seen, exchange), connection.cut).pipe(
-        Effect.onInterrupt(() => told(undefined))
-      )
-      yield* told(answer.status)
-      return Faults.response(fault, answer, connection.flushed, connection.cut)
-    }).pipe(
-      // An HttpApp runs uninterruptible, and a handler must stop when its client is gone.
-      Effect.interruptible
+    const answered =
+      onRequest === undefined && observe === undefined
+        ? answerTo(options, seen, tracked, incoming)
+        : withHooks(options, seen, tracked)
+    const { turn } = tracked
+    const inTurn =
+      turn === undefined
+        ? answered
+        : Effect.zipRight(
+            Effect.promise(() => turn),
+            answered
+          )
+    requests.handlers += 1
+    // An HttpApp runs uninterruptible, and a handler must stop when its client is gone.
+    return Effect.interruptible(inTurn).pipe(
+      Effect.map((answer) => finished(answer, tracked, requests)),
+      Effect.ensuring(Effect.sync(() => requests.handlers--))
     )
   })
 }
 
 // internal
 
-const answerTo = (request: Faults.Request, exchange: Exchange) =>
-  handle(Route.parse(request.method, request.path, request.query), exchange).pipe(
+const withHooks = ({ observe, onRequest, ...options }: Options, request: Faults.Request, tracked: Tracked) =>
+  Effect.gen(function* () {
+    const connection = connectionOf(tracked.response)
+    const fault = onRequest === undefined ? undefined : yield* onRequest(request)
+    const told = (status: number | undefined) => observe?.({ ...request, status, fault }) ?? Effect.void
+    const body = Faults.requestBody(fault, tracked.incoming, connection.cut)
+    const answer = yield* faulty(fault, answerTo(options, request, tracked, body), connection.cut).pipe(
+      Effect.onInterrupt(() => told(undefined))
+    )
+    yield* told(answer.status)
+    return Faults.response(fault, answer, connection.flushed, connection.cut)
+  })
+
+const answerTo = (options: Options, request: Faults.Request, tracked: Tracked, body: Readable) =>
+  Effect.suspend(() => {
+    const route = Route.parse(request.method, request.path, request.query)
+    tracked.route = route._tag
+    const { maxManifestSize, referrers } = options
+    const { headers, method } = request
+    const exchange = { method, headers, body, maxManifestSize, referrers, proceed: proceedOf(tracked) }
+    const work = Effect.zipRight(admit(options, route, request, tracked), handle(options, route, exchange))
+    return isStored(route) ? Effect.tap(work, ({ status }) => status === 201 && counted(route)) : work
+  }).pipe(
     Effect.catchAll((error) =>
       error._tag === "OciError"
         ? Effect.succeed(refusal(error))
-        : Effect.as(Effect.logError(`${request.method} ${request.path}: ${error.message}`), broken)
+        : Effect.as(
+            Effect.logError(`${request.method} ${request.path}: ${error.message}`),
+            error.answer === undefined ? broken : refusal(error.answer)
+          )
     ),
     Effect.catchAllCause((cause) =>
       Cause.isInterruptedOnly(cause)
         ? Effect.interrupt
         : Effect.as(Effect.logError(`${request.method} ${request.path} failed`, cause), broken)
-    ),
-    Effect.map(HttpServerResponse.setHeader("docker-distribution-api-version", "registry/2.0"))
+    )
+  )
+
+/** Storage, rate, account and mode, before anything is looked at. */
+const admit = (
+  { authenticate, limits, lost, readOnly }: Options,
+  route: Route.Route,
+  { headers, method, path }: Faults.Request,
+  tracked: Tracked
+): Effect.Effect<void, OciError.OciError> =>
+  Effect.gen(function* () {
+    if (route._tag === "Health") return
+    if ((yield* lost) !== undefined) {
+      return yield* OciError.make("UNKNOWN", "this registry cannot use its storage now", { status: 503 })
+    }
+    const { remote } = tracked
+    yield* limits.admit(remote)
+    if (authenticate !== undefined) {
+      tracked.account = (yield* authenticate({ authorization: headers.authorization, remote, method, path })).name
+    }
+    if (readOnly && Route.isChange(route)) {
+      return yield* OciError.make("UNSUPPORTED", "this registry is read-only", { headers: { allow: "GET, HEAD" } })
+    }
+  })
+
+/** Asks for a body that is held back. https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1 */
+const proceedOf = (tracked: Tracked): (() => void) | undefined => {
+  const { incoming, response } = tracked
+  if (incoming.headers.expect === undefined || incoming.httpVersion !== "1.1") return undefined
+  return () => {
+    tracked.bodyAsked = true
+    response.writeContinue()
+  }
+}
+
+/** What every answer gets. */
+const finished = (
+  answer: HttpServerResponse.HttpServerResponse,
+  { bodyAsked, incoming, response }: Tracked,
+  requests: Requests
+) => {
+  // A body that was held back and not asked for may come or not: what follows on the connection could be either.
+  const unclear = incoming.headers.expect !== undefined && bodyAsked !== true
+  const closes = Unread.settle(incoming, response) || requests.closing || unclear
+  return HttpServerResponse.setHeaders(answer, closes ? lastHeaders : commonHeaders)
+}
+
+const commonHeaders = { "docker-distribution-api-version": "registry/2.0" }
+const lastHeaders = { ...commonHeaders, connection: "close" }
+
+type Stored = Extract<Route.Route, { readonly _tag: "UploadStart" | "UploadFinish" }>
+
+const isStored = (route: Route.Route): route is Stored => route._tag === "UploadFinish" || route._tag === "UploadStart"
+
+const counted = (route: Stored) =>
+  Effect.sync(() => Metrics.blobStored(route.digest === undefined ? "mount" : "upload"))
+
+const metrics = Effect.gen(function* () {
+  const uploads = yield* Effect.option((yield* BlobStore).uploads)
+  const page = yield* Metrics.page(Option.getOrUndefined(Option.map(uploads, ({ length }) => length)))
+  return HttpServerResponse.text(page, { contentType: Prometheus.contentType })
+})
+
+const healthy = ({ health }: Options) =>
+  Effect.map(health, (trouble) =>
+    trouble === undefined
+      ? json({ status: "ok" })
+      : HttpServerResponse.text(JSON.stringify({ status: trouble }), { status: 503, contentType: "application/json" })
   )
 
 const handle = (
+  options: Options,
   route: Route.Route,
   exchange: Exchange
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, HandlerError, Stores> => {
   switch (route._tag) {
     case "Base":
       return Effect.succeed(json({}))
+    case "Health":
+      return healthy(options)
+    case "Metrics":
+      return metrics
     case "Catalog":
       return Tag.catalog(route.page)
     case "TagList":
@@ -97,13 +216,13 @@ const handle = (
     case "ManifestGet":
       return Manifest.get(route.name, route.reference, exchange)
     case "ManifestPut":
-      return Manifest.put(route.name, route.reference, exchange)
+      return Manifest.put(route.name, route.reference, route.tags, exchange)
     case "ManifestDelete":
-      return Manifest.remove(route.name, route.reference)
+      return Manifest.remove(route.name, route.reference, exchange)
     case "Referrers":
       return exchange.referrers
-        ? Manifest.referrers(route.name, route.digest, route.artifactType)
-        : handle(Route.notFound, exchange)
+        ? Referrers.list(route.name, route.digest, route)
+        : handle(options, Route.notFound, exchange)
     case "Invalid":
       return route.error
   }

@@ -3,29 +3,46 @@
  * disappears with the scope. It speaks the OCI distribution API and Docker's, to anybody who can reach it: it binds the
  * loopback interface unless told otherwise.
  */
-import { mkdir, mkdtemp, rm } from "node:fs/promises"
-import { createServer } from "node:http"
+import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
-import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import type * as AccessLog from "./AccessLog.js"
+import { isLoopback } from "./Address.js"
 import * as App from "./App.js"
+import type { Authenticate } from "./Auth.js"
 import * as FileBlobs from "./BlobStore/FileSystem.js"
+import * as MemoryBlobs from "./BlobStore/Memory.js"
 import { BlobStore } from "./BlobStore.js"
+import * as Ownership from "./Control/Ownership.js"
+import * as Control from "./Control.js"
+import * as Expiry from "./Expiry.js"
 import type * as Faults from "./Faults.js"
+import * as Gc from "./Gc.js"
+import * as Health from "./Health.js"
+import * as Limits from "./Limits.js"
+import * as Listener from "./Listener.js"
 import * as FileManifests from "./ManifestStore/FileSystem.js"
+import * as MemoryManifests from "./ManifestStore/Memory.js"
 import { ManifestStore } from "./ManifestStore.js"
+import * as Metrics from "./Metrics.js"
+import * as Proxy from "./Proxy.js"
+import { Requests } from "./Requests.js"
 import { ServerError } from "./ServerError.js"
+import type { StorageError } from "./StorageError.js"
+import * as Contents from "./storage/Contents.js"
 import * as Files from "./storage/Files.js"
 import * as Layout from "./storage/Layout.js"
+import * as Root from "./storage/Root.js"
+import type * as Tls from "./Tls.js"
+import type { Upstream } from "./Upstream.js"
 
 export interface EmbeddedRegistryService {
   /** `http://127.0.0.1:41234`, without a slash at the end. */
@@ -33,8 +50,10 @@ export interface EmbeddedRegistryService {
   /** The host and port as references are written with: `127.0.0.1:41234`. */
   readonly host: string
   readonly port: number
-  /** The folder that holds everything, absolute. */
-  readonly root: string
+  /** The folder that holds everything, absolute; `undefined` where it is all in memory. */
+  readonly root: string | undefined
+  /** Removes what no manifest needs; safe while clients push and pull. */
+  readonly collect: (options?: Gc.Options) => Effect.Effect<Gc.Collected, StorageError>
 }
 
 /** A running registry. */
@@ -43,61 +62,176 @@ export class EmbeddedRegistry extends Context.Tag("@effect-registry/server/Embed
   EmbeddedRegistryService
 >() {}
 
+/** What all registries can be told, wherever they keep their images. */
 export interface Options extends Faults.Hooks {
-  /** The folder to keep everything in; made where it is missing. One registry a folder. */
-  readonly root: string
   /** Default 0: a free one. */
   readonly port?: number | undefined
-  /** The address to listen on. Default `127.0.0.1`: there is no authentication. */
+  /** The address to listen on. Default `127.0.0.1`. */
   readonly host?: string | undefined
-  /** Whether a write is on the disk before it is answered. Default `true`; without, a power cut may lose the last ones. */
-  readonly fsync?: boolean | undefined
-  /** Silence after which the sender of an upload counts as gone; the bytes that came are kept. Default 1 minute. */
-  readonly idleTimeout?: Duration.DurationInput | undefined
-  /** Largest manifest taken, in bytes. Default 8 MiB; the specification asks for 4 MiB at least. */
-  readonly maxManifestSize?: number | undefined
+  /** For HTTPS: certificate chain and key, PEM, as texts or as files that are read again when they change. */
+  readonly tls?: Tls.Options | undefined
+  /** Who may use it. Default: everybody who reaches it. */
+  readonly authenticate?: Authenticate | undefined
+  /**
+   * Says that everybody who reaches it may write: without `authenticate` and `readOnly`, another address than the loopback
+   * interface's is refused unless this is set. Default `false`.
+   */
+  readonly anonymousWrite?: boolean | undefined
+  /** Refuses all that changes something. Default `false`. */
+  readonly readOnly?: boolean | undefined
+  readonly limits?: Limits.Options | undefined
+  /**
+   * The registry that this one is a pull-through cache of; it is read-only then. Everybody who can reach the cache gets what
+   * the credentials given here can read, unless `authenticate` says who may.
+   */
+  readonly upstream?: Upstream | undefined
   /** Whether it lists referrers. Default `true`; without, it is as registries were before: clients keep the list under a tag. */
   readonly referrers?: boolean | undefined
+  /** Told of every request at its end, whatever became of it; those for the health are left out. */
+  readonly accessLog?: ((entry: AccessLog.Entry) => Effect.Effect<void>) | undefined
+  /** How long requests in flight may go on when the scope closes; no new one is taken then. Default 1 second. */
+  readonly shutdownGrace?: Duration.DurationInput | undefined
 }
 
-/** A registry for as long as the scope is open. Fails with `PortInUse`, `AddressRefused` or `RootUnusable`. */
-export const make = (options: Options): Effect.Effect<EmbeddedRegistryService, ServerError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const layout = Layout.make(resolve(options.root))
-    yield* prepare(layout)
-    const files = Files.make(layout.tmp, options.fsync ?? true)
-    const idle = Duration.toMillis(options.idleTimeout ?? "1 minute")
-    const app = App.make({
-      maxManifestSize: options.maxManifestSize ?? 8 << 20,
-      referrers: options.referrers ?? true,
-      onRequest: options.onRequest,
-      observe: options.observe
-    }).pipe(
-      Effect.provideService(BlobStore, FileBlobs.make({ layout, files, idle })),
-      Effect.provideService(ManifestStore, FileManifests.make({ layout, files }))
-    )
-    return yield* listen(app, layout.root, options.host ?? "127.0.0.1", options.port ?? 0)
-  })
+export interface FolderOptions extends Options {
+  /** The folder to keep everything in; made where it is missing. One registry a folder. */
+  readonly root: string
+  /** Whether a write is on the disk before it is answered. Default `true`; without, a power cut may lose the last ones. */
+  readonly fsync?: boolean | undefined
+}
+
+/**
+ * A registry for as long as the scope is open. Fails with `PortInUse`, `AddressRefused`, `RootUnusable`, `RootInUse`,
+ * `InvalidCertificate` or, where everybody could write and nothing says that they may, `AnonymousWrite`.
+ */
+export const make = (options: FolderOptions): Effect.Effect<EmbeddedRegistryService, ServerError, Scope.Scope> =>
+  inFolder(options, Control.acquire)
 
 /** The registry of a folder. */
-export const layer = (options: Options): Layer.Layer<EmbeddedRegistry, ServerError> =>
+export const layer = (options: FolderOptions): Layer.Layer<EmbeddedRegistry, ServerError> =>
   Layer.scoped(EmbeddedRegistry, make(options))
 
 /** A registry in a temporary folder that is removed with the scope; writes are not forced to the disk unless asked for. */
-export const layerTemp = (options: Omit<Options, "root"> = {}): Layer.Layer<EmbeddedRegistry, ServerError> =>
+export const layerTemp = (options: Omit<FolderOptions, "root"> = {}): Layer.Layer<EmbeddedRegistry, ServerError> =>
   Layer.scoped(
     EmbeddedRegistry,
-    Effect.flatMap(temporaryFolder, (root) => make({ fsync: false, ...options, root }))
+    // Nobody else knows the folder, so there is nobody to keep out of it.
+    Effect.flatMap(temporaryFolder, (root) => inFolder({ fsync: false, ...options, root }, () => Control.unshared))
   )
+
+/** A registry that keeps everything in memory and never touches the disk, for as long as the scope is open. */
+export const makeMemory = (options: Options = {}): Effect.Effect<EmbeddedRegistryService, ServerError, Scope.Scope> =>
+  Effect.zipRight(
+    allowed(options),
+    Effect.suspend(() =>
+      serve(options, { layout: undefined, lost: Ownership.certain }, memoryStores(options.limits ?? {}))
+    )
+  )
+
+/** The same as a layer: the fastest one for tests. */
+export const layerMemory = (options: Options = {}): Layer.Layer<EmbeddedRegistry, ServerError> =>
+  Layer.scoped(EmbeddedRegistry, makeMemory(options))
 
 // internal
 
-const prepare = (layout: Layout.Layout) =>
-  Effect.tryPromise({
-    try: async () => {
-      for (const folder of [layout.repositories, layout.tmp]) await mkdir(folder, { recursive: true })
-    },
-    catch: (cause) => new ServerError({ reason: "RootUnusable", subject: layout.root, cause })
+const inFolder = (options: FolderOptions, own: typeof Control.acquire) =>
+  Effect.gen(function* () {
+    yield* allowed(options)
+    const layout = Layout.make(resolve(options.root))
+    yield* Root.prepare(layout)
+    const control = yield* own(layout.root)
+    yield* Root.clear(layout)
+    const files = Files.make(layout.tmp, options.fsync ?? true)
+    const { lost } = control
+    const stores = Layer.mergeAll(
+      Layer.scoped(
+        BlobStore,
+        Effect.map(FileBlobs.make({ layout, files, limits: options.limits ?? {} }), Ownership.guardBlobs(lost))
+      ),
+      Layer.scoped(ManifestStore, Effect.map(FileManifests.make({ layout, files }), Ownership.guardManifests(lost)))
+    )
+    const registry = yield* serve(options, { layout, lost }, stores)
+    yield* control.handle(registry)
+    return registry
+  })
+
+const memoryStores = (limits: Limits.Options) => {
+  // Manifests are blobs too.
+  const contents = Contents.make()
+  return Layer.mergeAll(
+    Layer.succeed(BlobStore, MemoryBlobs.make({ limits, contents })),
+    Layer.succeed(ManifestStore, MemoryManifests.make(contents))
+  )
+}
+
+interface Folder {
+  readonly layout: Layout.Layout | undefined
+  readonly lost: Ownership.Lost
+}
+
+const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<BlobStore | ManifestStore>) =>
+  Effect.gen(function* () {
+    const context = yield* Layer.build(stores)
+    const served =
+      options.upstream === undefined
+        ? context
+        : yield* Effect.provide(Layer.build(Proxy.layer(options.upstream)), context)
+    const requests = yield* tracking(options)
+    const readOnly = options.readOnly === true || options.upstream !== undefined
+    const writes = !readOnly || options.upstream !== undefined
+    const app = App.make({
+      maxManifestSize: options.limits?.manifestSize ?? 8 << 20,
+      referrers: options.referrers ?? true,
+      readOnly,
+      authenticate: options.authenticate,
+      limits: Limits.make(options.limits ?? {}),
+      onRequest: options.onRequest,
+      observe: options.observe,
+      requests,
+      lost,
+      health: Health.make(requests, layout && { folder: layout.tmp, write: writes }, lost)
+    })
+    const listener = yield* NodeHttpServer.makeHandler(app).pipe(
+      Effect.provide(served),
+      Effect.locally(HttpMiddleware.currentTracerDisabledWhen, () => true),
+      Listener.realTime
+    )
+    const { grace, host, port, tls } = listening(options)
+    const address = yield* Listener.make({ host, port, tls, grace }, requests, listener)
+    const collect = (how?: Gc.Options) =>
+      Ownership.collecting(lost, Gc.collect({ uploadExpiry: options.limits?.uploadExpiry, ...how })).pipe(
+        Effect.provide(context),
+        // What it collects was pushed by the time of sockets and files.
+        Listener.realTime,
+        Effect.tap((collected) => Effect.sync(() => how?.dryRun === true || Metrics.collected(collected)))
+      )
+    yield* Expiry.run({ expiry: options.limits?.uploadExpiry ?? "1 day" }).pipe(
+      Effect.provide(context),
+      Listener.realTime
+    )
+    return { ...address, root: layout?.root, collect }
+  })
+
+const listening = ({ host = "127.0.0.1", port = 0, shutdownGrace: grace = "1 second", tls }: Options) => ({
+  host,
+  port,
+  grace,
+  tls
+})
+
+/** Fails where everybody could write and nobody said so. */
+const allowed = (options: Options): Effect.Effect<void, ServerError> => {
+  const { host } = listening(options)
+  const guarded = options.authenticate !== undefined || options.readOnly === true || options.upstream !== undefined
+  return guarded || options.anonymousWrite === true || isLoopback(host)
+    ? Effect.void
+    : Effect.fail(new ServerError({ reason: "AnonymousWrite", subject: host, cause: "nothing says who may" }))
+}
+
+const tracking = ({ accessLog }: Options) =>
+  Effect.map(Effect.runtime(), (runtime) => {
+    const runFork = Runtime.runFork(runtime)
+    return new Requests(accessLog && ((entry) => void runFork(accessLog(entry))))
   })
 
 const temporaryFolder = Effect.acquireRelease(
@@ -107,48 +241,3 @@ const temporaryFolder = Effect.acquireRelease(
   }),
   (root) => Effect.promise(() => rm(root, { recursive: true, force: true, maxRetries: 3 }))
 )
-
-type HttpApp = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest>
-
-const listen = (app: HttpApp, root: string, host: string, port: number) =>
-  Effect.gen(function* () {
-    // Node ends every request after five minutes unless told not to; silence is what we count instead. Idle connections
-    // are kept long enough that a client's pool seldom sends into one that is just being closed.
-    const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000 })
-    const running = yield* NodeHttpServer.make(() => server, { host, port }).pipe(
-      Effect.mapError(({ cause }) => ServerError.listen(`${host}:${port}`, cause))
-    )
-    let active = 0
-    const counted = Effect.acquireUseRelease(
-      Effect.sync(() => active++),
-      () => app,
-      () => Effect.sync(() => active--)
-    )
-    // The release of the server waits for every open connection, idle ones too, so they are closed first; then handlers
-    // finish what cannot be interrupted, before somebody removes the folder.
-    yield* Effect.addFinalizer(() => {
-      const closed = Effect.async<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-      const idle = Effect.repeat(Effect.sleep("5 millis"), { while: () => active > 0 })
-      return Effect.zipRight(closed, idle).pipe(Effect.interruptible, Effect.timeoutOption("5 seconds"), realTime)
-    })
-    yield* running.serve(counted).pipe(
-      Effect.locally(HttpMiddleware.currentTracerDisabledWhen, () => true),
-      realTime
-    )
-    const actual = running.address._tag === "TcpAddress" ? running.address.port : port
-    const authority = `${reachable(host)}:${actual}`
-    return { url: `http://${authority}`, host: authority, port: actual, root }
-  })
-
-// Sockets do not follow a test's clock, so what waits for them does not either.
-const realTime = Effect.withClock(Clock.make())
-
-/** Where a client on this machine finds a server that listens on `host`. */
-const reachable = (host: string): string => {
-  if (host === "0.0.0.0" || host === "") return "127.0.0.1"
-  if (host === "::") return "[::1]"
-  return host.includes(":") ? `[${host}]` : host
-}

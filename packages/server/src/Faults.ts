@@ -1,18 +1,27 @@
 /**
  * Misbehaviour on demand, for testing clients against a real registry: answer with a status, wait, cut the connection at a
- * chosen point, flip a byte. Hand `onRequest` to the registry's layer; it sees every request before the handlers do and says
- * what shall go wrong. `recorder` collects what was asked and answered.
+ * chosen point, flip a byte, say a wrong digest. Hand `onRequest` to the registry's layer; it sees every request before the
+ * handlers do and says what shall go wrong. `on`, `once`, `nth` and `sequence` make such hooks, `first` puts several together,
+ * `switchable` changes them in mid-test, and `recorder` collects what was asked and answered.
  *
+ * @example
  * ```ts
- * const onRequest = (request: Faults.Request) => Effect.sync(() =>
- *   request.index === 2 ? Faults.respond(503, { headers: { "retry-after": "1" } }) : undefined)
- * EmbeddedRegistry.layerTemp({ onRequest })
+ * import { EmbeddedRegistry, Faults } from "@effect-registry/server"
+ *
+ * EmbeddedRegistry.layerMemory({
+ *   onRequest: Faults.first(
+ *     Faults.once({ method: "PUT", path: /manifests/ }, Faults.respond(503, { headers: { "retry-after": "1" } })),
+ *     Faults.nth(2, { route: "BlobGet" }, Faults.cutResponse(1000))
+ *   )
+ * })
  * ```
  */
-import { Readable } from "node:stream"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { type Match, matches } from "./Faults/Match.js"
+
+export { requestBody, response } from "./Faults/Body.js"
+export type { Match, RouteName } from "./Faults/Match.js"
 
 export interface Request {
   /** 0 for the first request since the registry started. */
@@ -39,6 +48,11 @@ export type Fault =
   | { readonly _tag: "CutRequest"; readonly bytes: number }
   | { readonly _tag: "CutResponse"; readonly bytes: number }
   | { readonly _tag: "CorruptResponse"; readonly offset: number }
+  | { readonly _tag: "StallResponse"; readonly bytes: number }
+  | { readonly _tag: "SlowResponse"; readonly rate: number }
+  | { readonly _tag: "ChangeHeaders"; readonly headers: Readonly<Record<string, string | undefined>> }
+
+// ---- faults
 
 /** Answers without doing anything; the request's body is discarded. */
 export const respond = (
@@ -48,6 +62,9 @@ export const respond = (
     readonly body?: string | Uint8Array | undefined
   } = {}
 ): Fault => ({ _tag: "Respond", status, headers: options.headers ?? {}, body: options.body ?? "" })
+
+/** Sends the client elsewhere. Default status 307. */
+export const redirect = (location: string, status = 307): Fault => respond(status, { headers: { location } })
 
 /** Does what was asked, later. */
 export const delay = (duration: Duration.DurationInput): Fault => ({ _tag: "Delay", duration })
@@ -67,6 +84,89 @@ export const cutResponse = (bytes: number): Fault => ({ _tag: "CutResponse", byt
 /** Flips the lowest bit of one byte of the response's body; nothing where the body is shorter. */
 export const corruptResponse = (offset: number): Fault => ({ _tag: "CorruptResponse", offset })
 
+/** Sends the headers and so many bytes of the response's body, then nothing more; the connection stays open. */
+export const stallResponse = (bytes: number): Fault => ({ _tag: "StallResponse", bytes })
+
+/** Sends the response's body at this many bytes a second. */
+export const slowResponse = (rate: number): Fault => ({ _tag: "SlowResponse", rate })
+
+/**
+ * Does what was asked and answers with other headers; `undefined` takes one away. For a wrong `docker-content-digest`, a
+ * `content-length` that is a lie (where it says too much, the client waits for bytes that never come), an upload's `location`.
+ */
+export const changeHeaders = (headers: Readonly<Record<string, string | undefined>>): Fault => ({
+  _tag: "ChangeHeaders",
+  headers
+})
+
+// ---- when
+
+/** What shall go wrong with this request; `undefined` for nothing. */
+export type Hook = (request: Request) => Effect.Effect<Fault | undefined>
+
+/** A fault, or one that depends on the request. */
+export type FaultFor = Fault | ((request: Request) => Fault | undefined)
+
+/** Every request that matches. */
+export const on =
+  (match: Match, fault: FaultFor): Hook =>
+  (request) =>
+    Effect.sync(() => (matches(match, request) ? faultFor(fault, request) : undefined))
+
+/** The requests that match, one fault after the other, `undefined` for none; those after the last one are let alone. */
+export const sequence = (match: Match, faults: ReadonlyArray<FaultFor | undefined>): Hook => {
+  let count = 0
+  return (request) =>
+    Effect.sync(() => {
+      if (!matches(match, request)) return undefined
+      const fault = faults[count++]
+      return fault === undefined ? undefined : faultFor(fault, request)
+    })
+}
+
+/** The first request that matches. */
+export const once = (match: Match, fault: FaultFor): Hook => nth(1, match, fault)
+
+/** The request that is the `n`th to match, counted from 1. */
+export const nth = (n: number, match: Match, fault: FaultFor): Hook => {
+  let count = 0
+  return (request) =>
+    Effect.sync(() => (matches(match, request) && ++count === n ? faultFor(fault, request) : undefined))
+}
+
+/** Asks one hook after the other until one has a fault; those behind it do not count that request. */
+export const first =
+  (...hooks: ReadonlyArray<Hook>): Hook =>
+  (request) =>
+    Effect.gen(function* () {
+      for (const hook of hooks) {
+        const fault = yield* hook(request)
+        if (fault !== undefined) return fault
+      }
+      return undefined
+    })
+
+/** A hook that does nothing until a test sets another. */
+export interface Switchable {
+  readonly onRequest: Hook
+  /** From the next request on. */
+  readonly set: (hook: Hook) => Effect.Effect<void>
+  /** Back to nothing. */
+  readonly clear: Effect.Effect<void>
+}
+
+/** For tests that first prepare and then let things go wrong: pass `onRequest` to the layer. */
+export const switchable = (): Switchable => {
+  let current: Hook = none
+  const set = (hook: Hook) =>
+    Effect.sync(() => {
+      current = hook
+    })
+  return { onRequest: (request) => current(request), set, clear: set(none) }
+}
+
+// ---- what happened
+
 /** A request and how it went. */
 export interface Exchange extends Request {
   /** What was answered; `undefined` where the connection went before that. */
@@ -75,79 +175,37 @@ export interface Exchange extends Request {
 }
 
 export interface Hooks {
-  /** What shall go wrong with this request; `undefined` for nothing. */
-  readonly onRequest?: ((request: Request) => Effect.Effect<Fault | undefined>) | undefined
+  /** What shall go wrong with this request. */
+  readonly onRequest?: Hook | undefined
   /** Told of every request just before its answer goes out, or when it ends without one. */
   readonly observe?: ((exchange: Exchange) => Effect.Effect<void>) | undefined
 }
 
-/** Collects exchanges: pass `observe` to the layer and read `exchanges` when the client is done. */
-export const recorder = (): {
+export interface Recorder {
   readonly observe: (exchange: Exchange) => Effect.Effect<void>
+  /** In the order of their answers. */
   readonly exchanges: Effect.Effect<ReadonlyArray<Exchange>>
+  /** Those that match. */
+  readonly matching: (match: Match) => Effect.Effect<ReadonlyArray<Exchange>>
   /** Forgets what was collected so far. */
   readonly clear: Effect.Effect<void>
-} => {
+}
+
+/** Collects exchanges: pass `observe` to the layer and read `exchanges` when the client is done. */
+export const recorder = (): Recorder => {
   let collected: Array<Exchange> = []
   return {
     observe: (exchange) => Effect.sync(() => void collected.push(exchange)),
     exchanges: Effect.sync(() => [...collected]),
+    matching: (match) => Effect.sync(() => collected.filter((exchange) => matches(match, exchange))),
     clear: Effect.sync(() => {
       collected = []
     })
   }
 }
 
-/** The request's body under a fault. `cut` closes the connection. */
-export const requestBody = (fault: Fault | undefined, body: Readable, cut: () => void): Readable =>
-  fault?._tag === "CutRequest" ? Readable.from(cutAfter(body, fault.bytes, cut), { objectMode: false }) : body
-
-/** The response under a fault, its headers unchanged. `flushed` ends when all that was written has left. */
-export const response = (
-  fault: Fault | undefined,
-  original: HttpServerResponse.HttpServerResponse,
-  flushed: () => Promise<void>,
-  cut: () => void
-): HttpServerResponse.HttpServerResponse => {
-  if (fault?._tag !== "CutResponse" && fault?._tag !== "CorruptResponse") return original
-  const body = readableOf(original)
-  const changed =
-    fault._tag === "CorruptResponse" ? flip(body, fault.offset) : cutAfter(body, fault.bytes, () => flushed().then(cut))
-  return HttpServerResponse.raw(Readable.from(changed, { objectMode: false }), {
-    status: original.status,
-    headers: original.headers
-  })
-}
-
 // internal
 
-const readableOf = ({ body }: HttpServerResponse.HttpServerResponse): Readable => {
-  if (body._tag === "Raw" && body.body instanceof Readable) return body.body
-  return Readable.from(body._tag === "Uint8Array" ? [body.body] : [])
-}
+const none: Hook = () => Effect.succeed(undefined)
 
-async function* cutAfter(body: Readable, bytes: number, cut: () => void | Promise<void>) {
-  let left = bytes
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    if (chunk.length > left) {
-      if (left > 0) yield chunk.subarray(0, left)
-      await cut()
-      throw new Error("cut on purpose")
-    }
-    left -= chunk.length
-    yield chunk
-  }
-}
-
-async function* flip(body: Readable, offset: number) {
-  let at = 0
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    const index = offset - at
-    at += chunk.length
-    if (index >= 0 && index < chunk.length) {
-      const copy = Uint8Array.from(chunk)
-      copy[index] = (copy[index] ?? 0) ^ 1
-      yield copy
-    } else yield chunk
-  }
-}
+const faultFor = (fault: FaultFor, request: Request) => (typeof fault === "function" ? fault(request) : fault)

@@ -1,10 +1,10 @@
 /**
  * What a request is refused with: one error of the specification's table, with the HTTP status that belongs to it.
- * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+ * https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#error-codes
  */
 import * as Data from "effect/Data"
 
-/** The specification's codes, and three that Docker's registry added and clients know. */
+/** The specification's codes, `TAG_INVALID`, which it lets clients expect of older registries, and one for failures of ours. */
 export type Code =
   | "BLOB_UNKNOWN"
   | "BLOB_UPLOAD_INVALID"
@@ -16,9 +16,11 @@ export type Code =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "SIZE_INVALID"
+  | "UNAUTHORIZED"
+  | "DENIED"
   | "UNSUPPORTED"
+  | "TOOMANYREQUESTS"
   | "TAG_INVALID"
-  | "PAGINATION_NUMBER_INVALID"
   | "UNKNOWN"
 
 export class OciError extends Data.TaggedError("OciError")<{
@@ -28,7 +30,15 @@ export class OciError extends Data.TaggedError("OciError")<{
   /** Goes into the body's `detail`; never holds a path of the server. */
   readonly detail?: unknown
   readonly headers?: Readonly<Record<string, string>>
+  /** What else is wrong, under the same code. */
+  readonly more?: ReadonlyArray<Entry>
 }> {}
+
+/** One of several errors of one answer. */
+export interface Entry {
+  readonly message: string
+  readonly detail?: unknown
+}
 
 /** The error with the status its code usually has; `overrides` replaces it or adds headers and detail. */
 export const make = (
@@ -38,12 +48,15 @@ export const make = (
     readonly status?: number
     readonly detail?: unknown
     readonly headers?: Readonly<Record<string, string>>
+    readonly more?: ReadonlyArray<Entry>
   } = {}
 ): OciError => new OciError({ code, message, status: statuses[code], ...overrides })
 
 /** The body in the specification's form: `{"errors":[{"code","message","detail"}]}`. */
 export const toJson = (error: OciError): string =>
-  JSON.stringify({ errors: [{ code: error.code, message: error.message, detail: error.detail ?? null }] })
+  JSON.stringify({
+    errors: [error, ...(error.more ?? [])].map(({ detail, message }) => ({ code: error.code, message, detail }))
+  })
 
 // internal
 
@@ -58,8 +71,10 @@ const statuses: Record<Code, number> = {
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   SIZE_INVALID: 400,
+  UNAUTHORIZED: 401,
+  DENIED: 403,
   UNSUPPORTED: 405,
+  TOOMANYREQUESTS: 429,
   TAG_INVALID: 400,
-  PAGINATION_NUMBER_INVALID: 400,
   UNKNOWN: 500
 }

@@ -2,7 +2,7 @@
  * What a request asks for, from its method, path and query alone. Repository names hold slashes and their parts may be
  * called `blobs` or `manifests`, so a path is read from its end: the last two or three segments say what it is, all before
  * them is the name.
- * https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
+ * https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#endpoints
  */
 import { Digest, Reference } from "@effect-registry/core"
 import * as OciError from "./OciError.js"
@@ -18,8 +18,15 @@ export interface Page {
   readonly last: string | undefined
 }
 
+/** Tags in one push of a manifest: an answer names each of them in a header. */
+export const maxTags = 100
+
 export type Route =
   | { readonly _tag: "Base" }
+  /** Whether the registry runs: no part of the specification, and nobody is asked who they are. */
+  | { readonly _tag: "Health" }
+  /** For Prometheus. */
+  | { readonly _tag: "Metrics" }
   | { readonly _tag: "Catalog"; readonly page: Page }
   | { readonly _tag: "TagList"; readonly name: string; readonly page: Page }
   | { readonly _tag: "BlobGet"; readonly name: string; readonly digest: Digest.Digest }
@@ -29,8 +36,8 @@ export type Route =
       readonly name: string
       /** The whole blob is in this request. */
       readonly digest: Digest.Digest | undefined
-      /** What to take over from another repository; `undefined` also where the client's wish cannot be met. */
-      readonly mount: { readonly digest: Digest.Digest; readonly from: string } | undefined
+      /** What to take over from another repository, or from any; `undefined` also where the wish cannot be met. */
+      readonly mount: { readonly digest: Digest.Digest; readonly from: string | undefined } | undefined
       /** Hashed with while the bytes come in; another one at the end costs a second reading. */
       readonly algorithm: "sha256" | "sha512"
     }
@@ -39,13 +46,21 @@ export type Route =
   | { readonly _tag: "UploadFinish"; readonly name: string; readonly id: string; readonly digest: Digest.Digest }
   | { readonly _tag: "UploadCancel"; readonly name: string; readonly id: string }
   | { readonly _tag: "ManifestGet"; readonly name: string; readonly reference: ManifestReference }
-  | { readonly _tag: "ManifestPut"; readonly name: string; readonly reference: ManifestReference }
+  | {
+      readonly _tag: "ManifestPut"
+      readonly name: string
+      readonly reference: ManifestReference
+      /** What else shall name the manifest, each once; empty where it is pushed by tag. */
+      readonly tags: ReadonlyArray<string>
+    }
   | { readonly _tag: "ManifestDelete"; readonly name: string; readonly reference: ManifestReference }
   | {
       readonly _tag: "Referrers"
       readonly name: string
       readonly digest: Digest.Digest
       readonly artifactType: string | undefined
+      /** The digest that the page before ended with. */
+      readonly last: string | undefined
     }
   /** Nothing that a handler may see. */
   | { readonly _tag: "Invalid"; readonly error: OciError.OciError }
@@ -55,6 +70,8 @@ export type Route =
  * never makes a new segment), `query` what follows the `?`. HEAD is GET: the server leaves the body out.
  */
 export const parse = (method: string, path: string, query = ""): Route => {
+  if (path === "/healthz") return allow(method === "HEAD" ? "GET" : method, { GET: () => ({ _tag: "Health" }) })
+  if (path === "/metrics") return allow(method === "HEAD" ? "GET" : method, { GET: () => ({ _tag: "Metrics" }) })
   const [root, version, ...encoded] = path.split("/")
   if (root !== "" || version !== "v2") return notFound
   const rest = decode(encoded)
@@ -71,6 +88,9 @@ export const parse = (method: string, path: string, query = ""): Route => {
   return inRepository(verb, rest, params)
 }
 
+/** Whether a route changes the registry. */
+export const isChange = ({ _tag }: Route): boolean => changes.has(_tag)
+
 /** What is no part of the API. */
 export const notFound: Route = {
   _tag: "Invalid",
@@ -78,6 +98,16 @@ export const notFound: Route = {
 }
 
 // internal
+
+const changes: ReadonlySet<Route["_tag"]> = new Set([
+  "BlobDelete",
+  "UploadStart",
+  "UploadAppend",
+  "UploadFinish",
+  "UploadCancel",
+  "ManifestPut",
+  "ManifestDelete"
+] as const)
 
 const inRepository = (verb: string, rest: ReadonlyArray<string>, params: URLSearchParams): Route => {
   const last = rest.at(-1) ?? ""
@@ -105,7 +135,7 @@ const inRepository = (verb: string, rest: ReadonlyArray<string>, params: URLSear
       withReference(verb, last, (reference) =>
         allow(verb, {
           GET: () => ({ _tag: "ManifestGet", name, reference }),
-          PUT: () => ({ _tag: "ManifestPut", name, reference }),
+          PUT: () => withTags(reference, params, (tags) => ({ _tag: "ManifestPut", name, reference, tags })),
           DELETE: () => ({ _tag: "ManifestDelete", name, reference })
         })
       )
@@ -114,8 +144,11 @@ const inRepository = (verb: string, rest: ReadonlyArray<string>, params: URLSear
   if (noun === "referrers") {
     // A `+` in a query is a space; media types have many of the one and none of the other.
     const artifactType = params.get("artifactType")?.replaceAll(" ", "+")
+    const after = params.get("last") ?? undefined
     return withName(rest.slice(0, -2), (name) =>
-      withDigest(last, (digest) => allow(verb, { GET: () => ({ _tag: "Referrers", name, digest, artifactType }) }))
+      withDigest(last, (digest) =>
+        allow(verb, { GET: () => ({ _tag: "Referrers", name, digest, artifactType, last: after }) })
+      )
     )
   }
   return notFound
@@ -127,9 +160,9 @@ const uploads = (verb: string, nameParts: ReadonlyArray<string>, id: string, par
     if (id === "") {
       return allow(verb, {
         POST: () => {
-          const start = { _tag: "UploadStart", name, mount: mountOf(params), algorithm: algorithmOf(params) } as const
+          const start = { _tag: "UploadStart", name, mount: mountOf(params) } as const
           return digest === null
-            ? { ...start, digest: undefined }
+            ? withAlgorithm(params, (algorithm) => ({ ...start, digest: undefined, algorithm }))
             : withDigest(digest, (digest) => ({ ...start, digest, algorithm: Digest.algorithm(digest) }))
         }
       })
@@ -149,13 +182,17 @@ const uploads = (verb: string, nameParts: ReadonlyArray<string>, id: string, par
 /** A mount that cannot be done is answered by an ordinary upload (202), so a malformed one is simply none. */
 const mountOf = (params: URLSearchParams) => {
   const digest = params.get("mount")
-  const from = params.get("from")
-  return digest !== null && from !== null && Digest.is(digest) && Reference.isRepository(from)
-    ? { digest, from }
-    : undefined
+  const from = params.get("from") ?? undefined
+  if (digest === null || !Digest.is(digest)) return undefined
+  return from === undefined || Reference.isRepository(from) ? { digest, from } : undefined
 }
 
-const algorithmOf = (params: URLSearchParams) => (params.get("digest-algorithm") === "sha512" ? "sha512" : "sha256")
+const withAlgorithm = (params: URLSearchParams, f: (algorithm: Digest.Algorithm) => Route): Route => {
+  const algorithm = params.get("digest-algorithm") ?? "sha256"
+  return algorithm === "sha256" || algorithm === "sha512"
+    ? f(algorithm)
+    : invalid("DIGEST_INVALID", "the digest algorithms here are sha256 and sha512")
+}
 
 const decode = (segments: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
   try {
@@ -165,10 +202,12 @@ const decode = (segments: ReadonlyArray<string>): ReadonlyArray<string> | undefi
   }
 }
 
-const invalid = (code: OciError.Code, message: string): Route => ({
+const invalid = (code: OciError.Code, message: string, status?: number): Route => ({
   _tag: "Invalid",
-  error: OciError.make(code, message)
+  error: OciError.make(code, message, status === undefined ? {} : { status })
 })
+
+const badTag = invalid("TAG_INVALID", "a tag is 1 to 128 letters, digits and . _ - and starts with none of . -")
 
 const allow = (verb: string, routes: Readonly<Record<string, () => Route>>): Route => {
   const route = Object.hasOwn(routes, verb) ? routes[verb] : undefined
@@ -198,16 +237,28 @@ const withDigest = (text: string, f: (digest: Digest.Digest) => Route): Route =>
 const withReference = (verb: string, text: string, f: (reference: ManifestReference) => Route): Route => {
   if (text.includes(":")) return withDigest(text, (digest) => f({ _tag: "Digest", digest }))
   if (Reference.isTag(text)) return f({ _tag: "Tag", tag: text })
-  return verb === "PUT"
-    ? invalid("TAG_INVALID", "a tag is 1 to 128 letters, digits and . _ - and starts with none of . -")
-    : invalid("MANIFEST_UNKNOWN", "no such tag")
+  return verb === "PUT" ? badTag : invalid("MANIFEST_UNKNOWN", "no such tag")
+}
+
+const withTags = (
+  reference: ManifestReference,
+  params: URLSearchParams,
+  f: (tags: ReadonlyArray<string>) => Route
+): Route => {
+  if (reference._tag === "Tag") return f([])
+  const tags = [...new Set(params.getAll("tag"))]
+  if (tags.length > maxTags) {
+    return invalid("UNSUPPORTED", `a manifest is pushed with ${maxTags} tags at most`, 414)
+  }
+  return tags.every(Reference.isTag) ? f(tags) : badTag
 }
 
 const withPage = (params: URLSearchParams, f: (page: Page) => Route): Route => {
   const text = params.get("n")
   const last = params.get("last") ?? undefined
   if (text === null) return f({ n: undefined, last })
-  return /^[0-9]{1,9}$/.test(text)
+  // Digits beyond what a number holds exactly still mean "more than there are".
+  return /^[0-9]{1,20}$/.test(text)
     ? f({ n: Number(text), last })
-    : invalid("PAGINATION_NUMBER_INVALID", "n is the number of entries wanted")
+    : invalid("UNSUPPORTED", "n is the number of entries wanted", 400)
 }

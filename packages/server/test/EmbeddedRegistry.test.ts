@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -9,7 +9,7 @@ import { Tools } from "@effect-registry/testing"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { codeOf, openSocket, pushImage, random, send, startUpload, uniqueName } from "./support.js"
+import { codeOf, folderOf, openSocket, pushImage, random, send, startUpload, uniqueName } from "./support.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "embedded-registry-test-"))),
@@ -43,9 +43,8 @@ describe("EmbeddedRegistry", () => {
 
   it.effect("removes a temporary folder with the scope", () =>
     Effect.gen(function* () {
-      const root = yield* EmbeddedRegistry.EmbeddedRegistry.pipe(
+      const root = yield* folderOf.pipe(
         Effect.tap(() => pushImage(uniqueName())),
-        Effect.map((registry) => registry.root),
         Effect.provide(EmbeddedRegistry.layerTemp())
       )
       assert.isFalse(existsSync(root))
@@ -73,17 +72,43 @@ describe("EmbeddedRegistry", () => {
   it.scoped("fails typed where the port is taken or the folder cannot be", () =>
     Effect.gen(function* () {
       const root = yield* folder
-      const { port } = yield* EmbeddedRegistry.make({ root })
-      const taken = yield* Effect.flip(EmbeddedRegistry.make({ root, port }))
+      const { port } = yield* EmbeddedRegistry.make({ root: join(root, "one") })
+      const taken = yield* Effect.flip(EmbeddedRegistry.make({ root: join(root, "two"), port }))
       assert.strictEqual(taken.reason, "PortInUse")
       assert.strictEqual(taken.message, `cannot listen on 127.0.0.1:${port}: another program does already`)
       assert.strictEqual(taken.hint, "choose another port, or 0 for a free one")
-      const refused = yield* Effect.flip(EmbeddedRegistry.make({ root, host: "203.0.113.1" }))
+      const refused = yield* Effect.flip(
+        EmbeddedRegistry.make({ root: join(root, "three"), host: "203.0.113.1", anonymousWrite: true })
+      )
       assert.strictEqual(refused.reason, "AddressRefused")
       writeFileSync(join(root, "file"), "")
       const unusable = yield* Effect.flip(EmbeddedRegistry.make({ root: join(root, "file") }))
       assert.strictEqual(unusable.reason, "RootUnusable")
       assert.include(unusable.message, join(root, "file"))
+    })
+  )
+
+  it.scopedLive("answers nothing but its health, and changes nothing, once another one has taken its folder over", () =>
+    Effect.gen(function* () {
+      const root = yield* folder
+      yield* Effect.gen(function* () {
+        const { collect } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const name = uniqueName()
+        yield* pushImage(name)
+        // What another one does that found no sign of life for ten seconds.
+        renameSync(join(root, "control", "1.json"), join(root, "control", "2.json"))
+        yield* Effect.sleep("2200 millis")
+        for (const path of ["/v2/", `/v2/${name}/manifests/1.0`, "/metrics"]) {
+          const answer = yield* send("GET", path)
+          assert.deepEqual([answer.status, codeOf(answer)], [503, "UNKNOWN"])
+          assert.notInclude(answer.text, root)
+        }
+        assert.strictEqual((yield* send("DELETE", `/v2/${name}/manifests/1.0`)).status, 503)
+        const health = yield* send("GET", "/healthz")
+        assert.deepEqual([health.status, health.text], [503, '{"status":"another registry owns the folder"}'])
+        const error = yield* Effect.flip(collect())
+        assert.strictEqual(error.message, "collect garbage: another registry owns the folder")
+      }).pipe(Effect.provide(EmbeddedRegistry.layer({ root })))
     })
   )
 

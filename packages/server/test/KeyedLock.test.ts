@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as KeyedLock from "../src/KeyedLock.js"
 
 describe("KeyedLock", () => {
@@ -35,6 +36,17 @@ describe("KeyedLock", () => {
       yield* Effect.flip(lock("a")(Effect.fail("no")))
       yield* Effect.exit(lock("a")(Effect.interrupt))
       assert.strictEqual(yield* lock("a")(Effect.succeed(1)), 1)
+    })
+  )
+
+  it.effect("lets in where it is free, and says so at once where it is not", () =>
+    Effect.gen(function* () {
+      const lock = KeyedLock.make()
+      const inside = yield* lock("a")(
+        Effect.all([lock.ifFree("a")(Effect.succeed(1)), lock.ifFree("b")(Effect.succeed(2))])
+      )
+      assert.deepStrictEqual(inside, [Option.none(), Option.some(2)])
+      assert.deepStrictEqual(yield* lock.ifFree("a")(Effect.succeed(3)), Option.some(3))
     })
   )
 })

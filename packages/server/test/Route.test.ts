@@ -60,8 +60,9 @@ describe("Route", () => {
     it("reads n and last", () => {
       has(Route.parse("GET", "/v2/a/tags/list", "n=2&last=b%2Bc"), { page: { n: 2, last: "b+c" } })
       has(Route.parse("GET", "/v2/_catalog", "n=0"), { page: { n: 0, last: undefined } })
-      for (const n of ["-1", "x", "1.5", "", "9999999999"]) {
-        assert.deepEqual(refused("GET", "/v2/_catalog", `n=${n}`), { code: "PAGINATION_NUMBER_INVALID", status: 400 })
+      has(Route.parse("GET", "/v2/_catalog", "n=9999999999"), { page: { n: 9_999_999_999, last: undefined } })
+      for (const n of ["-1", "x", "1.5", "", "9".repeat(21)]) {
+        assert.deepEqual(refused("GET", "/v2/_catalog", `n=${n}`), { code: "UNSUPPORTED", status: 400 })
       }
     })
 
@@ -69,10 +70,32 @@ describe("Route", () => {
       has(Route.parse("POST", "/v2/a/blobs/uploads/", `mount=${digest}&from=b/c`), { mount: { digest, from: "b/c" } })
       has(Route.parse("POST", "/v2/a/blobs/uploads/", `digest=${digest}`), { digest, algorithm: "sha256" })
       has(Route.parse("POST", "/v2/a/blobs/uploads/", "digest-algorithm=sha512"), { algorithm: "sha512" })
+      has(Route.parse("POST", "/v2/a/blobs/uploads/", `mount=${digest}`), { mount: { digest, from: undefined } })
+      assert.deepEqual(refused("POST", "/v2/a/blobs/uploads/", "digest-algorithm=md5"), {
+        code: "DIGEST_INVALID",
+        status: 400
+      })
+    })
+
+    it("reads the tags of a push by digest, each once, and none of a push by tag", () => {
+      const put = (reference: string, query: string) => Route.parse("PUT", `/v2/a/manifests/${reference}`, query)
+      has(put(digest, "tag=1&tag=1.2&tag=1"), { _tag: "ManifestPut", tags: ["1", "1.2"] })
+      has(put(digest, ""), { tags: [] })
+      has(put("1", "tag=2"), { reference: { _tag: "Tag", tag: "1" }, tags: [] })
+    })
+
+    it("refuses a push with a tag outside the grammar, and one with too many", () => {
+      const path = `/v2/a/manifests/${digest}`
+      for (const tag of ["", ".x", "a%2Fb", "a".repeat(129)]) {
+        assert.deepEqual(refused("PUT", path, `tag=ok&tag=${tag}`), { code: "TAG_INVALID", status: 400 }, tag)
+      }
+      const many = (count: number) => Array.from({ length: count }, (_, index) => `tag=t${index}`).join("&")
+      assert.deepEqual(refused("PUT", path, many(Route.maxTags + 1)), { code: "UNSUPPORTED", status: 414 })
+      has(Route.parse("PUT", path, many(Route.maxTags)), { _tag: "ManifestPut" })
     })
 
     it("takes a mount that cannot be done for an ordinary upload", () => {
-      for (const query of [`mount=${digest}`, `mount=${digest}&from=../b`, "mount=sha256:12&from=b"]) {
+      for (const query of [`mount=${digest}&from=../b`, "mount=sha256:12&from=b", "mount=x"]) {
         has(Route.parse("POST", "/v2/a/blobs/uploads/", query), { _tag: "UploadStart", mount: undefined })
       }
     })

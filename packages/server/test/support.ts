@@ -29,6 +29,12 @@ export const digestOf = (bytes: Uint8Array | string, algorithm: Digest.Algorithm
   return digest
 }
 
+/** The folder of the registry at hand. */
+export const folderOf = Effect.map(EmbeddedRegistry.EmbeddedRegistry, ({ root }) => {
+  if (root === undefined) throw new Error("this registry has no folder")
+  return root
+})
+
 /** A repository of the calling test alone. */
 export const uniqueName = (prefix = "team/app"): string => `${prefix}-${randomBytes(6).toString("hex")}`
 

@@ -7,9 +7,7 @@
  * ```
  */
 import { EmbeddedRegistry } from "@effect-registry/server"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Certificates from "./Certificates.js"
 import * as Rewrite from "./quirks/Rewrite.js"
@@ -42,8 +40,7 @@ export interface Simulation {
 /** A registry with this quirk and an empty one behind it. Dies where no port can be had. */
 export const serve = (quirk: Rewrite.Quirk, options: Options = {}): Effect.Effect<Simulation, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const context = yield* Effect.orDie(Layer.build(EmbeddedRegistry.layerTemp()))
-    const behind = Context.get(context, EmbeddedRegistry.EmbeddedRegistry)
+    const behind = yield* Effect.orDie(EmbeddedRegistry.makeMemory())
     const site = { url: "", other: "" }
     const complete = (): Rewrite.Site => ({
       ...site,

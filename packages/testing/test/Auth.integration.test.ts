@@ -16,13 +16,13 @@ import {
   tag
 } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
-import { Faults } from "@effect-registry/server"
+import { Faults, TokenServer } from "@effect-registry/server"
 import { DockerArchive } from "@effect-registry/tar"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { bundled, ereg, errorOf, output, start } from "../../cli/test/support.js"
-import { Fixture, TcpProxy, TokenServer, Tools, Walk } from "../src/index.js"
+import { Fixture, TcpProxy, Tools, Walk } from "../src/index.js"
 import { inMemory, seed } from "./support/seed.js"
 import { type Closed, type Secured, secured, startGuarded, temporaryFolder, type Way } from "./support/servers.js"
 

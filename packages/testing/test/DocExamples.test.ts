@@ -31,12 +31,15 @@ const documented = ["core", "tar", "node", "server"].flatMap((name) => {
     })
 })
 
-describe("the examples in doc comments and README", () => {
+describe("the examples in doc comments, README and docs/testing.md", () => {
   it("compile", () => {
     const folder = join(root, "node_modules/.cache/doc-examples")
     rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
-    const all = [...documented, ...blocks("README", readFileSync(join(root, "README.md"), "utf8"))]
+    const pages = ["README.md", "docs/testing.md"].flatMap((page) =>
+      blocks(page.replaceAll(/[/.]/g, "-"), readFileSync(join(root, page), "utf8"))
+    )
+    const all = [...documented, ...pages]
     assert.isAbove(all.length, 15)
     for (const { code, where } of all) writeFileSync(join(folder, `${where}.ts`), `${code}\nexport {}\n`)
     writeFileSync(

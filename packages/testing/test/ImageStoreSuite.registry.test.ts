@@ -19,7 +19,7 @@ const options = { atomic: false }
 ImageStoreSuite.register(
   { describe, it },
   "Registry over fetch",
-  Layer.mergeAll(EmbeddedRegistry.layerTemp(), FetchHttpClient.layer, RegistryConfig.layer()),
+  Layer.mergeAll(EmbeddedRegistry.layerMemory(), FetchHttpClient.layer, RegistryConfig.layer()),
   store,
   options
 )
@@ -27,7 +27,7 @@ ImageStoreSuite.register(
 ImageStoreSuite.register(
   { describe, it },
   "Registry with the batteries for Node",
-  Layer.merge(EmbeddedRegistry.layerTemp(), NodeRegistry.layer()),
+  Layer.merge(EmbeddedRegistry.layerMemory(), NodeRegistry.layer()),
   store,
   options
 )

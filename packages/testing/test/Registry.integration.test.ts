@@ -15,26 +15,17 @@ const quick = { retry: { delay: "1 millis", maxDelay: "2 millis" } } as const
 
 /** A registry whose next operation has one fault, at the given request. */
 const faulty = Effect.gen(function* () {
-  let index = 0
-  let plan: { readonly at: number; readonly fault: Faults.Fault } | undefined
-  const onRequest = () =>
-    Effect.sync(() => {
-      const at = index++
-      return plan?.at === at ? plan.fault : undefined
-    })
-  const host = yield* startEmbedded({ onRequest })
+  const { clear, onRequest, set } = Faults.switchable()
+  const recorder = Faults.recorder()
+  const host = yield* startEmbedded({ onRequest, observe: recorder.observe })
   return {
     host,
-    arm: (at: number, fault: Faults.Fault) => {
-      index = 0
-      plan = { at, fault }
-    },
-    disarm: () => {
-      const seen = index
-      plan = undefined
-      index = 0
-      return seen
-    }
+    arm: (at: number, fault: Faults.Fault) => Effect.zipRight(recorder.clear, set(Faults.nth(at + 1, {}, fault))),
+    /** How many requests there were since. */
+    disarm: Effect.zipRight(
+      clear,
+      Effect.map(recorder.exchanges, ({ length }) => length)
+    )
   }
 })
 
@@ -63,9 +54,9 @@ describe("Registry with a fault at each request", () => {
         let requests = 1
         for (let at = 0; at < requests; at++) {
           const target = `${host}/push/at-${at}`
-          arm(at, fault)
+          yield* arm(at, fault)
           yield* copy(store.source("1"), Registry.repository(target))
-          requests = Math.max(requests, Math.min(disarm(), 12))
+          requests = Math.max(requests, Math.min(yield* disarm, 12))
           assert.strictEqual((yield* getManifest(`${target}:1`)).descriptor.digest, image.descriptor.digest)
           for (const [digest, bytes] of image.blobs)
             assert.deepStrictEqual((yield* read(`${target}:1`)).get(digest), bytes)
@@ -90,9 +81,9 @@ describe("Registry with a fault at each request", () => {
         Effect.gen(function* () {
           const { arm, disarm, host } = yield* faulty
           yield* seed(`${host}/pull/app`, image, "1")
-          disarm()
+          yield* disarm
           for (let at = 0; at < 4; at++) {
-            arm(at, fault)
+            yield* arm(at, fault)
             const blobs = yield* read(`${host}/pull/app:1`)
             for (const [digest, bytes] of image.blobs) assert.deepStrictEqual(blobs.get(digest), bytes)
           }

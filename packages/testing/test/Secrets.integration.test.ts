@@ -17,7 +17,7 @@ import {
   tag
 } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
-import { Faults } from "@effect-registry/server"
+import { Faults, TokenServer } from "@effect-registry/server"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,7 +28,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { bundled, ereg, start } from "../../cli/test/support.js"
 import * as Scripted from "../../core/test/support/ScriptedClient.js"
-import { Certificates, Fixture, TcpProxy, TokenServer } from "../src/index.js"
+import { Certificates, Fixture, TcpProxy } from "../src/index.js"
 import { collect, type Evidence } from "./support/evidence.js"
 import { seed } from "./support/seed.js"
 import {
@@ -67,26 +67,23 @@ interface Scene {
   readonly secrets: () => ReadonlyArray<string>
 }
 
-type Hook = NonNullable<Faults.Hooks["onRequest"]>
-
 /** A registry behind a token server, with an image in it; then the fault is let loose. */
 const scene = (
   fault: (request: Faults.Request) => Faults.Fault | undefined,
   tokenScript: TokenServer.Script = () => undefined
 ): Effect.Effect<Scene, unknown, Scope.Scope> =>
   Effect.gen(function* () {
-    let armed = false
+    const faults = Faults.switchable()
     const tokens = yield* TokenServer.make({ users })
-    const next: Hook = (request) => Effect.sync(() => (armed ? fault(request) : undefined))
-    const { host, url } = yield* startGuarded(tokens, { next })
+    const { host, url } = yield* startGuarded(tokens, { next: faults.onRequest })
     const way = yield* wayTo(url, ann)
     yield* seed(`${host}/team/app`, image, "1").pipe(Effect.provide(NodeRegistry.layer(way.options)))
-    armed = true
+    yield* faults.set(Faults.on({}, fault))
     yield* tokens.script(tokenScript)
     return { host, way, secrets: () => tokens.tokens().map(({ value }) => value) }
   })
 
-const guarded = (guard: Hook): Effect.Effect<Scene, unknown, Scope.Scope> =>
+const guarded = (guard: Faults.Hook): Effect.Effect<Scene, unknown, Scope.Scope> =>
   Effect.gen(function* () {
     const host = yield* startEmbedded({ onRequest: guard })
     return { host, way: yield* wayTo(`http://${host}`, ann), secrets: () => [] }
@@ -324,15 +321,14 @@ const heardNoSecret = (heard: ReadonlyArray<Heard>) => {
 /** A registry with passwords or tokens, an image in it, and a hook that leads elsewhere once all is prepared. */
 const leading = (kind: "Basic" | "Bearer", hook: (request: Faults.Request) => Faults.Fault | undefined) =>
   Effect.gen(function* () {
-    let armed = false
-    const next: Hook = (request) => Effect.sync(() => (armed ? hook(request) : undefined))
+    const { onRequest: next, set } = Faults.switchable()
     const tokens = yield* TokenServer.make({ users })
     const onRequest =
       kind === "Basic" ? TokenServer.onRequestBasic({ ann: needle }, { next }) : TokenServer.onRequest(tokens, { next })
     const host = yield* startEmbedded({ onRequest })
     const layer = NodeRegistry.layer(withHeader(host, yield* wayTo(`http://${host}`, ann)))
     yield* seed(`${host}/team/app`, image, "1").pipe(Effect.provide(layer))
-    armed = true
+    yield* set(Faults.on({}, hook))
     return { host, layer, tokens }
   })
 
@@ -433,7 +429,7 @@ for (const kind of ["Basic", "Bearer"] as const) {
 }
 
 describe("a token", () => {
-  const challenge = (tokens: TokenServer.TokenServer, repository = "team/app") =>
+  const challenge = (tokens: TokenServer.TokenServerService, repository = "team/app") =>
     `Bearer realm="${tokens.realm}",service="${tokens.service}",scope="repository:${repository}:pull"`
   /** A registry with its token server, and one that would like to have its tokens. */
   const hostile = Effect.gen(function* () {
@@ -446,7 +442,7 @@ describe("a token", () => {
     )
     return { tokens, good, evil }
   })
-  const accountsAt = (tokens: TokenServer.TokenServer, heard: ReadonlyArray<Heard>) =>
+  const accountsAt = (tokens: TokenServer.TokenServerService, heard: ReadonlyArray<Heard>) =>
     heard.flatMap(({ headers }) => {
       const value = headers.authorization?.replace("Bearer ", "")
       return value === undefined ? [] : [tokens.tokens().find((token) => token.value === value)?.account]
@@ -469,12 +465,7 @@ describe("a token", () => {
   it.scopedLive("of one registry is not given to another that it leads to", () =>
     Effect.gen(function* () {
       const { evil, tokens } = yield* hostile
-      const next: Hook = (request) =>
-        Effect.succeed(
-          isBlobRead(request)
-            ? Faults.respond(307, { headers: { location: `${evil.url}/v2/team/app/blobs/x` } })
-            : undefined
-        )
+      const next = Faults.on(isBlobRead, Faults.redirect(`${evil.url}/v2/team/app/blobs/x`))
       const { host } = yield* startGuarded(tokens, { next })
       const credentials = Credentials.make({ [host]: Credentials.password("ann", Redacted.make(needle)) })
       const blob = Stream.runDrain(getBlob(`${host}/team/app@${layerDigest}`))
@@ -510,7 +501,7 @@ describe("a token", () => {
       const thief = yield* record(() => ({ status: 200, body: '{"token":"x"}' }))
       let realm = tokens.realm
       let writes = 0
-      const next: Hook = (request) =>
+      const next: Faults.Hook = (request) =>
         Effect.suspend(() => {
           if (!isUpload(request) || ++writes !== 2) return Effect.succeed(undefined)
           realm = `${thief.url}/token`

@@ -352,18 +352,17 @@ describe("Sync", () => {
       /** `shows` are the tags that are listed; with `hides` the others answer a 404 too, as of a registry that lost data. */
       const cutShort = (shows: ReadonlyArray<string>, hides: boolean) =>
         Effect.gen(function* () {
-          let lies = false
-          const made = yield* mirrored(({ path }) =>
-            Effect.sync(() => {
-              if (!lies) return undefined
-              if (path.endsWith("/tags/list")) {
-                return Faults.respond(200, { body: JSON.stringify({ name: "app", tags: shows }) })
-              }
-              const [, name] = /\/manifests\/([0-9])$/.exec(path) ?? []
-              return hides && name !== undefined && !shows.includes(name) ? Faults.respond(404) : undefined
-            })
+          const { onRequest, set } = Faults.switchable()
+          const made = yield* mirrored(onRequest)
+          const short = Faults.respond(200, { body: JSON.stringify({ name: "app", tags: shows }) })
+          yield* set(
+            Faults.first(
+              Faults.on({ route: "TagList" }, short),
+              Faults.on({ path: /\/manifests\/[0-9]$/ }, ({ path }) =>
+                hides && !shows.includes(path.slice(-1)) ? Faults.respond(404) : undefined
+              )
+            )
           )
-          lies = true
           return made
         })
 

@@ -15,7 +15,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Client from "../../src/Registry/Client.js"
-import { temporary } from "./embedded.js"
 import { image } from "./Image.js"
 import { empty, type Made } from "./Referrer.js"
 
@@ -25,9 +24,8 @@ export const tag = Referrer.fallbackTag(subject.digest)
 
 export const start = (referrers: boolean) =>
   Effect.gen(function* () {
-    const root = yield* temporary
     const recorder = Faults.recorder()
-    const { host, url } = yield* EmbeddedRegistry.make({ root, fsync: false, referrers, observe: recorder.observe })
+    const { host, url } = yield* EmbeddedRegistry.makeMemory({ referrers, observe: recorder.observe })
     return { recorder, repository: `${host}/a`, url }
   })
 

@@ -1,4 +1,4 @@
-/** Reading and deleting blobs. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-blobs */
+/** Reading and deleting blobs. https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#pulling-blobs */
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { Digest } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,8 @@ import * as Option from "effect/Option"
 import { BlobStore } from "../BlobStore.js"
 import { ManifestStore } from "../ManifestStore.js"
 import * as OciError from "../OciError.js"
-import { type Exchange, empty, isUnchanged } from "./Exchange.js"
+import * as Conditions from "./Conditions.js"
+import { type Exchange, empty } from "./Exchange.js"
 
 /** The blob, or the range of it that was asked for. */
 export const get = (name: string, digest: Digest.Digest, exchange: Exchange) =>
@@ -14,9 +15,10 @@ export const get = (name: string, digest: Digest.Digest, exchange: Exchange) =>
     const found = yield* (yield* BlobStore).find(name, digest)
     if (Option.isNone(found)) return yield* unknown(digest)
     const { open, size } = found.value
-    const headers = { "docker-content-digest": digest, etag: `"${digest}"`, "accept-ranges": "bytes" }
-    if (isUnchanged(exchange, digest)) return empty(304, headers)
-    const range = exchange.method === "HEAD" ? undefined : parseRange(exchange.headers.range, size)
+    const headers = { "docker-content-digest": digest, etag: Conditions.etag(digest), "accept-ranges": "bytes" }
+    if (yield* Conditions.isUnchanged(exchange, digest)) return empty(304, headers)
+    const wantsPart = exchange.method === "GET" && Conditions.fitsRange(exchange, digest)
+    const range = wantsPart ? parseRange(exchange.headers.range, size) : undefined
     if (range === "unsatisfiable") {
       return yield* OciError.make("SIZE_INVALID", "the blob has no such range", {
         status: 416,
@@ -38,9 +40,15 @@ export const get = (name: string, digest: Digest.Digest, exchange: Exchange) =>
 /** Takes the blob out of this repository. A manifest is not deleted as a blob. */
 export const remove = (name: string, digest: Digest.Digest) =>
   Effect.gen(function* () {
-    const isManifest = Option.isSome(yield* (yield* ManifestStore).describe(name, digest))
-    if (isManifest || !(yield* (yield* BlobStore).remove(name, digest))) return yield* unknown(digest)
-    return empty(202)
+    const manifests = yield* ManifestStore
+    const blobs = yield* BlobStore
+    // A manifest that is being put has looked whether its blobs are there.
+    const removed = yield* manifests.change(name, () =>
+      Effect.gen(function* () {
+        return Option.isNone(yield* manifests.describe(name, digest)) && (yield* blobs.remove(name, digest))
+      })
+    )
+    return removed ? empty(202) : yield* unknown(digest)
   })
 
 export type Range = { readonly start: number; readonly end: number }
@@ -58,7 +66,7 @@ export const parseRange = (header: string | undefined, size: number): Range | "u
     return length === 0 ? "unsatisfiable" : { start: size - length, end: size - 1 }
   }
   const start = Number(from)
-  if (to !== "" && Number(to) < start) return undefined
+  if (to !== "" && Number(to) < start) return "unsatisfiable"
   return start >= size ? "unsatisfiable" : { start, end: to === "" ? size - 1 : Math.min(Number(to), size - 1) }
 }
 

@@ -10,6 +10,8 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string | undefined>>
   /** The raw body; reading it is the handler's business. */
   readonly body: Readable
+  /** Asks for a body that the client holds back until the request has been looked at. */
+  readonly proceed?: (() => void) | undefined
   /** Largest manifest taken, in bytes. */
   readonly maxManifestSize: number
   /** Whether this registry lists referrers. */
@@ -31,9 +33,3 @@ export const json = (
   headers: Readonly<Record<string, string>> = {},
   contentType = "application/json"
 ) => HttpServerResponse.text(JSON.stringify(value), { contentType, headers })
-
-/** Whether the client has this content already: digests are the entity tags. */
-export const isUnchanged = (exchange: Exchange, digest: string): boolean => {
-  const known = exchange.headers["if-none-match"] ?? ""
-  return known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === `"${digest}"`)
-}

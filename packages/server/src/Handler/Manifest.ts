@@ -1,7 +1,7 @@
-/** Manifests and their referrers. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests */
+/** Manifests and their referrers. https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#pushing-manifests */
 import { createHash } from "node:crypto"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { Digest, MediaType } from "@effect-registry/core"
+import { Digest } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { BlobStore } from "../BlobStore.js"
@@ -9,19 +9,20 @@ import * as ManifestDocument from "../ManifestDocument.js"
 import { type Described, ManifestStore } from "../ManifestStore.js"
 import * as OciError from "../OciError.js"
 import type { ManifestReference } from "../Route.js"
-import { type Exchange, empty, isUnchanged, json } from "./Exchange.js"
+import * as Conditions from "./Conditions.js"
+import { type Exchange, empty } from "./Exchange.js"
 
 /** The exact bytes that were pushed, under the media type they were pushed with. */
 export const get = (name: string, reference: ManifestReference, exchange: Exchange) =>
   Effect.gen(function* () {
     const store = yield* ManifestStore
     const digest = yield* resolve(name, reference)
-    if (exchange.method === "HEAD" || isUnchanged(exchange, digest)) {
+    if (isConditional(exchange) || exchange.method === "HEAD") {
       const found = yield* store.describe(name, digest)
       if (Option.isNone(found)) return yield* unknown(reference)
-      const status = isUnchanged(exchange, digest) ? 304 : 200
-      const length = status === 200 ? { "content-length": String(found.value.size) } : {}
-      return empty(status, { ...headersOf(found.value), ...length })
+      const headers = headersOf(found.value)
+      if (yield* Conditions.isUnchanged(exchange, digest)) return empty(304, headers)
+      if (exchange.method === "HEAD") return empty(200, { ...headers, "content-length": String(found.value.size) })
     }
     const found = yield* store.read(name, digest)
     if (Option.isNone(found)) return yield* unknown(reference)
@@ -31,9 +32,9 @@ export const get = (name: string, reference: ManifestReference, exchange: Exchan
 
 /**
  * Stores a manifest whose config and layers are in the repository with the sizes it states. An index may name children that
- * are not here: the specification allows sparse indexes, and tools push them.
+ * are not here: the specification allows sparse indexes, and tools push them. `tags` are set besides.
  */
-export const put = (name: string, reference: ManifestReference, exchange: Exchange) =>
+export const put = (name: string, reference: ManifestReference, tags: ReadonlyArray<string>, exchange: Exchange) =>
   Effect.gen(function* () {
     const bytes = yield* readBody(exchange)
     const algorithm = reference._tag === "Digest" ? Digest.algorithm(reference.digest) : "sha256"
@@ -42,43 +43,54 @@ export const put = (name: string, reference: ManifestReference, exchange: Exchan
       return yield* OciError.make("DIGEST_INVALID", "the manifest has another digest", { detail: { digest } })
     }
     const document = yield* ManifestDocument.read(bytes, exchange.headers["content-type"])
-    yield* checkBlobs(name, document)
-    const { annotations, artifactType, mediaType, subject } = document
+    const { annotations, artifactType, children, mediaType, subject } = document
     const as = { mediaType, digest, size: bytes.length, artifactType, annotations }
-    yield* (yield* ManifestStore).put(name, {
-      digest,
-      mediaType,
-      bytes,
-      tag: reference._tag === "Tag" ? reference.tag : undefined,
-      refersTo: subject && { subject: subject.digest, as }
-    })
+    const refersTo = subject && { subject: subject.digest, as }
+    const all = reference._tag === "Tag" ? [reference.tag] : tags
+    yield* (yield* ManifestStore).change(name, (edit) =>
+      Effect.gen(function* () {
+        if (isConditional(exchange)) yield* Conditions.admit(exchange, yield* current(name, reference))
+        yield* checkBlobs(name, document)
+        yield* edit.put({ digest, mediaType, bytes, tags: all, children, refersTo })
+      })
+    )
     return empty(201, {
       location: `/v2/${name}/manifests/${digest}`,
       "docker-content-digest": digest,
+      ...(tags.length === 0 ? {} : { "oci-tag": tags.join(", ") }),
       // Tells the client that it need not keep the fallback tag of the referrers.
       ...(subject === undefined || !exchange.referrers ? {} : { "oci-subject": subject.digest })
     })
   })
 
 /** By tag: that tag and nothing else. By digest: the manifest and every tag that names it. */
-export const remove = (name: string, reference: ManifestReference) =>
+export const remove = (name: string, reference: ManifestReference, exchange: Exchange) =>
   Effect.gen(function* () {
-    const store = yield* ManifestStore
-    const removed =
-      reference._tag === "Tag" ? yield* store.untag(name, reference.tag) : yield* store.remove(name, reference.digest)
+    const removed = yield* (yield* ManifestStore).change(name, (edit) =>
+      Effect.gen(function* () {
+        if (isConditional(exchange)) {
+          const digest = yield* current(name, reference)
+          if (digest === undefined) return false
+          yield* Conditions.admit(exchange, digest)
+        }
+        return yield* reference._tag === "Tag" ? edit.untag(reference.tag) : edit.remove(reference.digest)
+      })
+    )
     return removed ? empty(202) : yield* unknown(reference)
   })
 
-/** An index of the manifests that refer to a digest; empty where none do, also for a digest or repository never seen. */
-export const referrers = (name: string, subject: Digest.Digest, artifactType: string | undefined) =>
-  Effect.gen(function* () {
-    const all = yield* (yield* ManifestStore).referrers(name, subject)
-    const manifests = artifactType === undefined ? all : all.filter((entry) => entry.artifactType === artifactType)
-    const filtered = artifactType === undefined ? {} : { "oci-filters-applied": "artifactType" }
-    return json({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests }, filtered, MediaType.ociIndex)
-  })
-
 // internal
+
+const isConditional = ({ headers }: Exchange): boolean =>
+  headers["if-match"] !== undefined || headers["if-none-match"] !== undefined
+
+/** What a reference names now. */
+const current = (name: string, reference: ManifestReference) =>
+  Effect.gen(function* () {
+    const store = yield* ManifestStore
+    if (reference._tag === "Tag") return Option.getOrUndefined(yield* store.resolve(name, reference.tag))
+    return Option.isSome(yield* store.describe(name, reference.digest)) ? reference.digest : undefined
+  })
 
 const resolve = (name: string, reference: ManifestReference) =>
   reference._tag === "Digest"
@@ -93,7 +105,7 @@ const resolve = (name: string, reference: ManifestReference) =>
 const headersOf = ({ digest, mediaType }: Described) => ({
   "content-type": mediaType,
   "docker-content-digest": digest,
-  etag: `"${digest}"`
+  etag: Conditions.etag(digest)
 })
 
 const unknown = (reference: ManifestReference) =>
@@ -107,21 +119,29 @@ const digestOf = (bytes: Uint8Array, algorithm: Digest.Algorithm) =>
 const checkBlobs = (name: string, document: ManifestDocument.ManifestDocument) =>
   Effect.gen(function* () {
     const store = yield* BlobStore
+    const missing: Array<Digest.Digest> = []
     for (const { digest, size } of document.blobs) {
       const found = yield* store.find(name, digest)
       if (Option.isNone(found)) {
-        return yield* OciError.make("MANIFEST_BLOB_UNKNOWN", `the manifest names ${digest}, which is not here`, {
-          detail: { digest }
-        })
-      }
-      if (found.value.size !== size) {
+        missing.push(digest)
+      } else if (found.value.size !== size) {
         return yield* OciError.make(
           "SIZE_INVALID",
           `${digest} has ${found.value.size} bytes, the manifest says ${size}`
         )
       }
     }
+    const [first, ...more] = [...new Set(missing)].slice(0, maxErrors).map((digest) => ({
+      message: `the manifest names ${digest}, which is not here`,
+      detail: { digest }
+    }))
+    if (first !== undefined) {
+      return yield* OciError.make("MANIFEST_BLOB_UNKNOWN", first.message, { detail: first.detail, more })
+    }
   })
+
+/** A manifest of 8 MiB can name 100,000 blobs; nobody reads as many errors. */
+const maxErrors = 100
 
 /** The body, bounded: a gigabyte "manifest" must not be held in memory, nor cost the client its answer. */
 const readBody = (exchange: Exchange): Effect.Effect<Uint8Array, OciError.OciError> =>
@@ -129,6 +149,7 @@ const readBody = (exchange: Exchange): Effect.Effect<Uint8Array, OciError.OciErr
     Number(exchange.headers["content-length"] ?? 0) > exchange.maxManifestSize
       ? tooLarge(exchange)
       : Effect.async<Uint8Array, OciError.OciError>((resume) => {
+          exchange.proceed?.()
           const chunks: Array<Uint8Array> = []
           let size = 0
           const lost = OciError.make("MANIFEST_INVALID", "the body broke off", { headers: { connection: "close" } })

@@ -1,4 +1,4 @@
-/** Lists of tags and repositories, page by page. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
+/** Lists of tags and repositories, page by page. https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#listing-tags */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { ManifestStore } from "../ManifestStore.js"

@@ -1,4 +1,4 @@
-/** Pushing blobs. https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs */
+/** Pushing blobs. https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#pushing-blobs */
 import type { Digest } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -14,10 +14,10 @@ export const start = ({ algorithm, digest, mount, name }: Start, exchange: Excha
   Effect.gen(function* () {
     const store = yield* BlobStore
     if (mount !== undefined && (yield* store.mount(name, mount.digest, mount.from))) return created(name, mount.digest)
-    const upload = yield* store.startUpload(name, algorithm)
+    const upload = yield* Effect.catchTag(store.startUpload(name, algorithm), "UploadError", refuse)
     if (digest === undefined) return accepted(202, name, upload)
     // The client never hears of this upload, so one that fails is of no use to it.
-    yield* store.append(name, upload.id, exchange.body, undefined).pipe(
+    yield* store.append(name, upload.id, exchange.body, undefined, announced(exchange), exchange.proceed).pipe(
       Effect.zipRight(store.finish(name, upload.id, digest)),
       Effect.onError(() => Effect.ignoreLogged(store.cancel(name, upload.id))),
       Effect.catchTag("UploadError", refuse)
@@ -57,28 +57,43 @@ export const cancel = (name: string, id: string) =>
 const receive = (name: string, id: string, exchange: Exchange) =>
   Effect.gen(function* () {
     const store = yield* BlobStore
-    const start = yield* startOf(name, id, exchange)
-    return yield* Effect.catchTag(store.append(name, id, exchange.body, start), "UploadError", (error) =>
-      error.reason === "OutOfOrder" ? outOfOrder(name, { id, size: error.size ?? 0 }) : refuse(error)
+    const range = yield* rangeGiven(name, id, exchange)
+    const upload = yield* Effect.catchTag(
+      store.append(name, id, exchange.body, range?.start, announced(exchange, range), exchange.proceed),
+      "UploadError",
+      (error) => (error.reason === "OutOfOrder" ? outOfOrder(name, { id, size: error.size ?? 0 }) : refuse(error))
     )
+    // Only a body without length can be longer or shorter than it said. What came is kept; its sender is told how much.
+    return range === undefined || upload.size === range.end + 1 ? upload : yield* outOfOrder(name, upload)
   })
 
-/** Where the chunk says it starts; `undefined` for a stream, which starts where the upload ends. */
-const startOf = (name: string, id: string, exchange: Exchange) =>
+/**
+ * Where the chunk says it starts and ends; `undefined` for a stream, which starts where the upload ends. The specification
+ * writes `0-99`; clients also send `bytes 0-99/200` as RFC 9110 does, and `bytes=0-99`.
+ */
+const rangeGiven = (name: string, id: string, exchange: Exchange) =>
   Effect.gen(function* () {
     const header = exchange.headers["content-range"]
-    if (header === undefined) return undefined
-    const match = /^(?:bytes[ =])?([0-9]{1,15})-([0-9]{1,15})(?:\/(?:[0-9]+|\*))?$/.exec(header.trim())
+    if (header === undefined && exchange.proceed === undefined) return undefined
     const upload = yield* (yield* BlobStore).findUpload(name, id)
     if (Option.isNone(upload)) return yield* unknown
+    if (header === undefined) return undefined
+    const match = /^(?:bytes[ =])?([0-9]{1,15})-([0-9]{1,15})(?:\/(?:[0-9]+|\*))?$/.exec(header.trim())
     if (match === null) return yield* outOfOrder(name, upload.value)
     const [start, end] = [Number(match[1]), Number(match[2])]
     const length = exchange.headers["content-length"]
     if (length !== undefined && Number(length) !== end - start + 1) {
       return yield* OciError.make("SIZE_INVALID", "Content-Range and Content-Length say different sizes")
     }
-    return start
+    return start === upload.value.size ? { start, end } : yield* outOfOrder(name, upload.value)
   })
+
+/** How many bytes the body says it has. */
+const announced = ({ headers }: Exchange, range?: { readonly start: number; readonly end: number }) => {
+  const length = headers["content-length"]
+  if (length !== undefined) return Number(length)
+  return range && range.end + 1 - range.start
+}
 
 /** `0-0` is also what an empty upload says: the form has no way to say "nothing". */
 const rangeOf = ({ size }: Upload) => `0-${Math.max(0, size - 1)}`
@@ -110,6 +125,15 @@ const refuse = (error: UploadError): OciError.OciError => {
       return OciError.make("DIGEST_INVALID", "the bytes received have another digest")
     case "OutOfOrder":
       return OciError.make("BLOB_UPLOAD_INVALID", "the chunk does not start where the upload ends", { status: 416 })
+    case "TooLarge":
+      return OciError.make("SIZE_INVALID", "the upload is larger than this registry takes", {
+        status: 413,
+        headers: { connection: "close" }
+      })
+    case "TooMany":
+      return OciError.make("TOOMANYREQUESTS", "too many uploads are open; finish or cancel some", {
+        headers: { "retry-after": "30" }
+      })
     case "ConnectionLost":
       return OciError.make("BLOB_UPLOAD_INVALID", "the body broke off", { headers: { connection: "close" } })
   }

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { constants, type Dirent } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
 import * as Fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -14,22 +15,37 @@ export interface Files {
   readonly write: (path: string, data: string | Uint8Array) => Promise<void>
   /** Another name for a complete file; what is already there under that name stays. */
   readonly link: (from: string, to: string) => Promise<void>
-  /** Forces a file's bytes to the disk; nothing where `fsync` is off. */
+  /** The same, but the folder is not forced to the disk. `false` where something was there under that name. */
+  readonly name: (from: string, to: string) => Promise<boolean>
+  /** Forces a file or folder to the disk; nothing where `fsync` is off. Calls for one path that come together share the wait. */
   readonly sync: (path: string) => Promise<void>
+  /** Forces the entries of a folder to the disk, where the system has such a call. */
+  readonly syncFolder: (path: string) => Promise<void>
+  /**
+   * Begins to force what was written to an open file to the disk, so that `sync` has less to wait for. `undefined` where `fsync`
+   * is off or another file is being forced: the disk does one thing at a time, and other work needs threads too.
+   */
+  readonly ahead: (handle: FileHandle) => Promise<void> | undefined
 }
 
 export const make = (tmp: string, fsync: boolean): Files => {
-  const sync = async (path: string) => {
-    if (!fsync) return
-    const handle = await Fs.open(path, constants.O_RDONLY)
+  const sync = fsync ? together(forceFile) : () => Promise.resolve()
+  // Windows cannot open a folder, and needs no such call.
+  const syncFolder = process.platform === "win32" ? () => Promise.resolve() : sync
+  let isAhead = false
+
+  // Folders are made when they turn out to be missing: they nearly always exist.
+  const inFolder = async (to: string, run: () => Promise<void>): Promise<void> => {
     try {
-      await handle.sync()
-    } finally {
-      await handle.close()
+      await run()
+    } catch (cause) {
+      if (codeOf(cause) !== "ENOENT") throw cause
+      const first = await Fs.mkdir(dirname(to), { recursive: true })
+      await run()
+      if (first === undefined) return
+      for (let at = dirname(to); at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at))
     }
   }
-  // Windows cannot open a folder, and needs no such call.
-  const syncFolder = (path: string) => (process.platform === "win32" ? Promise.resolve() : sync(path))
   const through = async (to: string, fill: (temporary: string) => Promise<void>) => {
     const temporary = join(tmp, randomUUID())
     try {
@@ -42,19 +58,35 @@ export const make = (tmp: string, fsync: boolean): Files => {
       throw cause
     }
   }
+  const name = async (from: string, to: string): Promise<boolean> => {
+    try {
+      await inFolder(to, () => Fs.link(from, to))
+      return true
+    } catch (cause) {
+      const code = codeOf(cause)
+      if (code === "EEXIST") return false
+      if (code === undefined || !noLinks.has(code)) throw cause
+      if ((await sizeOf(to)) !== undefined) return false
+      await through(to, (temporary) => Fs.copyFile(from, temporary))
+      return true
+    }
+  }
   return {
     sync,
+    syncFolder,
+    name,
     write: (path, data) => through(path, (temporary) => Fs.writeFile(temporary, data)),
     link: async (from, to) => {
-      try {
-        await inFolder(to, () => Fs.link(from, to))
-        await syncFolder(dirname(to))
-      } catch (cause) {
-        const code = codeOf(cause)
-        if (code === "EEXIST") return
-        if (code === undefined || !noLinks.has(code)) throw cause
-        await through(to, (temporary) => Fs.copyFile(from, temporary))
-      }
+      await name(from, to)
+      // Also where another one made it: that it is on the disk is not said before.
+      await syncFolder(dirname(to))
+    },
+    ahead: (handle) => {
+      if (!fsync || isAhead) return undefined
+      isAhead = true
+      return handle.datasync().finally(() => {
+        isAhead = false
+      })
     }
   }
 }
@@ -85,24 +117,44 @@ export const list = async (path: string): Promise<ReadonlyArray<Dirent>> =>
 /** A small text file. */
 export const readText = (path: string): Promise<string | undefined> => ifThere(Fs.readFile(path, "utf8"))
 
+/** The system's own code of an error, such as ENOENT. */
+export const codeOf = (cause: unknown): string | undefined =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined
+
 /** The size of a file in bytes. */
 export const sizeOf = async (path: string): Promise<number | undefined> => (await ifThere(Fs.stat(path)))?.size
 
 // internal
 
-const codeOf = (cause: unknown): string | undefined =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined
-
 // No hard links here (FAT, some network shares), another device, or too many links to one file.
 const noLinks: ReadonlySet<string> = new Set(["EPERM", "EXDEV", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"])
 
-// Folders are made when they turn out to be missing: they nearly always exist.
-const inFolder = async (to: string, run: () => Promise<void>): Promise<void> => {
+const forceFile = async (path: string): Promise<void> => {
+  const handle = await Fs.open(path, constants.O_RDONLY)
   try {
-    await run()
-  } catch (cause) {
-    if (codeOf(cause) !== "ENOENT") throw cause
-    await Fs.mkdir(dirname(to), { recursive: true })
-    await run()
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Whoever asks while it runs waits for one more run, and all of them for the same: what they did before is covered by it. */
+const together = (run: (path: string) => Promise<void>): ((path: string) => Promise<void>) => {
+  const running = new Map<string, { readonly now: Promise<void>; next: Promise<void> | undefined }>()
+  const begin = (path: string): Promise<void> => {
+    const now = run(path).finally(() => {
+      if (running.get(path)?.next === undefined) running.delete(path)
+    })
+    running.set(path, { now, next: undefined })
+    return now
+  }
+  return (path) => {
+    const current = running.get(path)
+    if (current === undefined) return begin(path)
+    current.next ??= current.now.then(
+      () => begin(path),
+      () => begin(path)
+    )
+    return current.next
   }
 }

@@ -19,7 +19,7 @@ import {
 
 const limit = 100_000
 
-layer(EmbeddedRegistry.layerTemp({ maxManifestSize: limit }))("Manifest", (it) => {
+layer(EmbeddedRegistry.layerTemp({ limits: { manifestSize: limit } }))("Manifest", (it) => {
   describe("put and get", () => {
     it.effect("gives back the exact bytes by tag and by digest, under the type they came with", () =>
       Effect.gen(function* () {

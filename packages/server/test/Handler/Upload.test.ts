@@ -8,6 +8,7 @@ import {
   bytesOf,
   codeOf,
   digestOf,
+  folderOf,
   openSocket,
   pushBlob,
   random,
@@ -37,7 +38,7 @@ const waitForSize = (location: string, size: number) =>
     Effect.timeout("5 seconds")
   )
 
-layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) => {
+layer(EmbeddedRegistry.layerTemp({ limits: { idle: "300 millis" } }))("Upload", (it) => {
   describe("start", () => {
     it.effect("answers 202 with a Location, an empty Range and a UUID", () =>
       Effect.gen(function* () {
@@ -66,7 +67,7 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
 
     it.effect("leaves nothing of a POST whose bytes have another digest", () =>
       Effect.gen(function* () {
-        const { root } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const root = yield* folderOf
         const name = uniqueName()
         const digest = digestOf(random(10))
         const answer = yield* send("POST", `/v2/${name}/blobs/uploads/?digest=${digest}`, { body: random(10) })
@@ -78,7 +79,7 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
 
     it.scoped("leaves nothing of a POST that breaks off, for its sender has no Location to go on with", () =>
       Effect.gen(function* () {
-        const { root } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const root = yield* folderOf
         const name = uniqueName()
         const files = Effect.sync(() => filesBelow(join(root, "repositories", name)).length)
         const socket = yield* openSocket
@@ -105,7 +106,8 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
       Effect.gen(function* () {
         const [from, to] = [uniqueName(), uniqueName()]
         const { digest } = yield* pushBlob(uniqueName("third"), random(10))
-        for (const query of [`mount=${digest}&from=${from}`, `mount=${digest}`]) yield* startUpload(to, `?${query}`)
+        yield* startUpload(to, `?mount=${digest}&from=${from}`)
+        yield* startUpload(to, `?mount=${digestOf("nowhere")}`)
         assert.strictEqual((yield* send("HEAD", `/v2/${to}/blobs/${digest}`)).status, 404)
       })
     )
@@ -156,6 +158,19 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
         const location = yield* startUpload(uniqueName())
         const answer = yield* send("PATCH", location, { body: random(10), headers: { "content-range": "0-99" } })
         assert.deepEqual([answer.status, codeOf(answer)], [400, "SIZE_INVALID"])
+      })
+    )
+
+    it.effect("says what it has of a stream that is not as long as its Content-Range", () =>
+      Effect.gen(function* () {
+        for (const range of ["0-9", "0-199"]) {
+          const location = yield* startUpload(uniqueName())
+          const answer = yield* send("PATCH", location, {
+            ...streamed(random(100)),
+            headers: { "content-range": range }
+          })
+          assert.deepEqual([answer.status, answer.headers.get("range")], [416, "0-99"], range)
+        }
       })
     )
 
@@ -263,7 +278,7 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
 
     it.effect("leaves nothing of bytes with another digest", () =>
       Effect.gen(function* () {
-        const { root } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const root = yield* folderOf
         const name = uniqueName()
         const digest = digestOf(random(100))
         const bytes = random(3_000_000)
@@ -292,7 +307,7 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
 
     it.effect("hashes anew what it did not receive itself", () =>
       Effect.gen(function* () {
-        const { root } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const root = yield* folderOf
         const another = EmbeddedRegistry.layer({ root, fsync: false })
         const name = uniqueName()
         const bytes = random(50_000)
@@ -309,13 +324,35 @@ layer(EmbeddedRegistry.layerTemp({ idleTimeout: "300 millis" }))("Upload", (it) 
   describe("cancel", () => {
     it.effect("forgets the upload and its bytes", () =>
       Effect.gen(function* () {
-        const { root } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const root = yield* folderOf
         const name = uniqueName()
         const location = yield* startUpload(name)
         yield* send("PATCH", location, { body: random(100) })
         assert.strictEqual((yield* send("DELETE", location)).status, 204)
         assert.deepEqual(filesBelow(join(root, "repositories", name)), [])
         for (const method of ["GET", "DELETE"]) assert.strictEqual((yield* send(method, location)).status, 404)
+      })
+    )
+  })
+})
+
+layer(EmbeddedRegistry.layerTemp({ limits: { uploadSize: 1000 } }))("Upload with a limit", (it) => {
+  describe("append", () => {
+    it.scoped("does not ask for a body that is too large by its length", () =>
+      Effect.gen(function* () {
+        const name = uniqueName()
+        for (const [method, query] of [
+          ["PATCH", ""],
+          ["PUT", `?digest=${digestOf("x")}`],
+          ["POST", `?digest=${digestOf("x")}`]
+        ] as const) {
+          const path = method === "POST" ? `/v2/${name}/blobs/uploads/` : yield* startUpload(name)
+          const socket = yield* openSocket
+          socket.write(
+            `${method} ${path}${query} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1001\r\n\r\n`
+          )
+          assert.match(yield* readSocket(socket, "never sent"), /^HTTP\/1\.1 413 /, method)
+        }
       })
     )
   })

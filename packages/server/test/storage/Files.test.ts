@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -80,6 +81,58 @@ describe("Files", () => {
         (await Files.list(missing)).length
       ])
       assert.deepEqual(found, [false, undefined, undefined, 0])
+    })
+  )
+
+  it.scoped("says whether a name was free", () =>
+    Effect.gen(function* () {
+      const { files, root } = yield* setup
+      const [from, to] = [join(root, "from"), join(root, "to")]
+      writeFileSync(from, "one")
+      const made = yield* Files.attempt("name", async () => [await files.name(from, to), await files.name(from, to)])
+      assert.deepEqual(made, [true, false])
+      const error = yield* Effect.flip(
+        Files.attempt("name", () => files.name(join(root, "missing"), join(root, "a", "b")))
+      )
+      assert.match(error.message, /ENOENT/)
+    })
+  )
+
+  it.scoped("lets those who sync one folder together wait once, and never for what was before them", () =>
+    Effect.gen(function* () {
+      const { files, root } = yield* setup
+      const ends: Array<number> = []
+      yield* Files.attempt("sync", () =>
+        Promise.all([0, 1, 2, 3].map((index) => files.syncFolder(root).then(() => void ends.push(index))))
+      )
+      assert.deepEqual(ends, [0, 1, 2, 3])
+      const [first, second, third, other] = [files.sync(root), files.sync(root), files.sync(root), files.sync(tmpdir())]
+      assert.notStrictEqual(first, second)
+      assert.strictEqual(second, third)
+      assert.notStrictEqual(other, first)
+      yield* Effect.promise(() => Promise.all([first, second, third, other]))
+      const error = yield* Effect.flip(Files.attempt("sync", () => files.sync(join(root, "missing"))))
+      assert.match(error.message, /ENOENT/)
+      assert.notStrictEqual(files.sync(root), first)
+      yield* Effect.promise(() => files.sync(root))
+    })
+  )
+
+  it.scoped("begins to force one file at a time, and none where writes are not forced", () =>
+    Effect.gen(function* () {
+      const { files, root, tmp } = yield* setup
+      const handle = yield* Effect.acquireRelease(
+        Effect.promise(() => open(join(root, "file"), "w")),
+        (handle) => Effect.promise(() => handle.close())
+      )
+      const first = files.ahead(handle)
+      assert.isDefined(first)
+      assert.isUndefined(files.ahead(handle))
+      yield* Effect.promise(async () => first)
+      const second = files.ahead(handle)
+      assert.isDefined(second)
+      yield* Effect.promise(async () => second)
+      assert.isUndefined(Files.make(tmp, false).ahead(handle))
     })
   )
 })

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import { NodeRegistry } from "@effect-registry/node"
-import { EmbeddedRegistry } from "@effect-registry/server"
+import { EmbeddedRegistry, TokenServer } from "@effect-registry/server"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Fixture, TokenServer, Walk } from "../../src/index.js"
+import { Fixture, Walk } from "../../src/index.js"
 import { seed } from "./seed.js"
 
 /** Two images that share their lowest layer, the only one of the first. */
@@ -64,17 +64,15 @@ const setup = Layer.scoped(
       Effect.promise(() => mkdtemp(join(tmpdir(), "faults-"))),
       (path) => Effect.promise(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
     )
-    const source = yield* EmbeddedRegistry.make({ root: join(folder, "source"), fsync: false })
-    const target = yield* EmbeddedRegistry.make({ root: join(folder, "target"), fsync: false })
+    const source = yield* EmbeddedRegistry.makeMemory()
+    const target = yield* EmbeddedRegistry.makeMemory()
     yield* Effect.forEach(images, (image, at) => seed(`${source.host}/images/${at}`, image, "1"))
     yield* seed(`${source.host}/platforms`, platforms, "1")
     const layout = join(folder, "layout")
     yield* Fixture.ociLayout(layout, [{ image: platforms, tags: ["1"] }])
     const realms = new Map<string, string>()
     const tokens = yield* TokenServer.make({ users: { ann: { password: "secret" } } })
-    const guarded = yield* EmbeddedRegistry.make({
-      root: join(folder, "guarded"),
-      fsync: false,
+    const guarded = yield* EmbeddedRegistry.makeMemory({
       onRequest: (request) => {
         const realm = realms.get(request.headers.host ?? "")
         if (realm === undefined) return Effect.succeed(undefined)

@@ -5,27 +5,22 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Credentials } from "@effect-registry/core"
 import type { NodeRegistry } from "@effect-registry/node"
-import { EmbeddedRegistry, Faults } from "@effect-registry/server"
-import * as Context from "effect/Context"
+import { EmbeddedRegistry, Faults, TokenServer } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { Certificates, DockerRegistry, TokenServer } from "../../src/index.js"
+import { Certificates, DockerRegistry } from "../../src/index.js"
 
 /** The host of a docker-registry of its own. */
 export const startDocker = (options?: DockerRegistry.Options) =>
   Effect.map(DockerRegistry.make(options), ({ host }) => host)
 
 /** The host of an embedded registry of its own. */
-export const startEmbedded = (options: Omit<EmbeddedRegistry.Options, "root"> = {}) =>
-  Effect.map(
-    Layer.build(EmbeddedRegistry.layerTemp(options)),
-    (context) => Context.get(context, EmbeddedRegistry.EmbeddedRegistry).host
-  )
+export const startEmbedded = (options: EmbeddedRegistry.Options = {}) =>
+  Effect.map(EmbeddedRegistry.makeMemory(options), ({ host }) => host)
 
 /** An embedded registry that takes the server's tokens and no others, and what it was asked. */
-export const startGuarded = (tokens: TokenServer.TokenServer, options: Guard = {}) =>
+export const startGuarded = (tokens: TokenServer.TokenServerService, options: Guard = {}) =>
   Effect.gen(function* () {
     const recorder = Faults.recorder()
     const onRequest = TokenServer.onRequest(tokens, options)

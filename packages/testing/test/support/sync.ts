@@ -10,9 +10,7 @@ import {
 } from "@effect-registry/core"
 import { NodeRegistry } from "@effect-registry/node"
 import { EmbeddedRegistry, Faults } from "@effect-registry/server"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import { Fixture } from "../../src/index.js"
 import { seed } from "./seed.js"
 
@@ -24,8 +22,7 @@ export const layer = NodeRegistry.layer({ state: false, concurrency: 8, retry: {
 export const start = (onRequest?: Faults.Hooks["onRequest"]) =>
   Effect.gen(function* () {
     const recorder = Faults.recorder()
-    const context = yield* Layer.build(EmbeddedRegistry.layerTemp({ observe: recorder.observe, onRequest }))
-    const { host } = Context.get(context, EmbeddedRegistry.EmbeddedRegistry)
+    const { host } = yield* EmbeddedRegistry.makeMemory({ observe: recorder.observe, onRequest })
     const lines = (pattern = /./) =>
       Effect.map(recorder.exchanges, (all) =>
         all.map(({ method, path }) => `${method} ${path}`).filter((line) => pattern.test(line))

@@ -1,25 +1,36 @@
 /**
- * A token server as Docker's registries use them, on the loopback interface: it knows users and identity tokens, says who
- * may do what, records what it was asked, and misbehaves where its script says so. `onRequest` puts an embedded registry
- * behind it; docker-registry takes its signed tokens. Faults of the connection come from a `TcpProxy` in front of it.
+ * A token server as Docker's registries use them, on the loopback interface, for tests: it knows users and identity tokens,
+ * says who may do what, records what it was asked, and misbehaves where its script says so. `onRequest` puts an embedded
+ * registry behind it; docker-registry takes its signed tokens. Passwords are kept and compared in the clear, so it is no
+ * server for anything but tests.
  * https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/
  *
+ * @example
  * ```ts
- * const tokens = yield* TokenServer.make({ users: { ann: { password: "secret" } } })
- * EmbeddedRegistry.layerTemp({ onRequest: TokenServer.onRequest(tokens) })
+ * import { EmbeddedRegistry, TokenServer } from "@effect-registry/server"
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ *
+ * const guarded = Layer.unwrapEffect(
+ *   Effect.map(TokenServer.TokenServer, (tokens) =>
+ *     EmbeddedRegistry.layerMemory({ onRequest: TokenServer.onRequest(tokens) })
+ *   )
+ * ).pipe(Layer.provideMerge(TokenServer.layer({ users: { ann: { password: "secret" } } })))
  * ```
  */
 import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import * as Https from "node:https"
-import type { AddressInfo } from "node:net"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Access from "./TokenServer/Access.js"
 import * as Jwt from "./TokenServer/Jwt.js"
 
 export { type Access, everything } from "./TokenServer/Access.js"
-export { onRequest, onRequestBasic } from "./TokenServer/Guard.js"
+export { type Options as GuardOptions, onRequest, onRequestBasic } from "./TokenServer/Guard.js"
+export type { Signer } from "./TokenServer/Jwt.js"
 
 export interface User {
   readonly password: string
@@ -90,7 +101,7 @@ export interface Token {
   readonly expiresAt: number
 }
 
-export interface TokenServer {
+export interface TokenServerService {
   /** What a challenge names as realm: `http://127.0.0.1:41234/token`. */
   readonly realm: string
   /** `http://127.0.0.1:41234`. */
@@ -108,8 +119,14 @@ export interface TokenServer {
   readonly verify: (value: string) => Token | undefined
 }
 
-/** For as long as the scope is open. */
-export const make = (options: Options = {}): Effect.Effect<TokenServer, never, Scope.Scope> =>
+/** A running token server. */
+export class TokenServer extends Context.Tag("@effect-registry/server/TokenServer")<
+  TokenServer,
+  TokenServerService
+>() {}
+
+/** A token server on a free port, for as long as the scope is open. */
+export const make = (options: Options = {}): Effect.Effect<TokenServerService, never, Scope.Scope> =>
   Effect.gen(function* () {
     const service = options.service ?? "registry.test"
     const issuer = options.issuer ?? "token-server.test"
@@ -187,6 +204,9 @@ export const make = (options: Options = {}): Effect.Effect<TokenServer, never, S
     }
   })
 
+/** A token server of the layer's own. */
+export const layer = (options: Options = {}): Layer.Layer<TokenServer> => Layer.scoped(TokenServer, make(options))
+
 // internal
 
 const listen = (tls: Options["tls"], handler: Http.RequestListener) =>
@@ -202,14 +222,24 @@ const listen = (tls: Options["tls"], handler: Http.RequestListener) =>
       })
   ).pipe(
     Effect.map((server) => {
-      const { port } = server.address() as AddressInfo
+      const address = server.address()
+      const port = typeof address === "object" ? address?.port : undefined
       return `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`
     })
   )
 
+/** Against a client that sends for ever. */
+const maxForm = 1 << 20
+
+/** Rejects, and so closes the connection, where it is larger than any form. */
 const textOf = async (incoming: Http.IncomingMessage): Promise<string> => {
   const chunks: Array<Buffer> = []
-  for await (const chunk of incoming) chunks.push(chunk)
+  let size = 0
+  for await (const chunk of incoming) {
+    size += chunk.length
+    if (size > maxForm) return Promise.reject(new Error("too large"))
+    chunks.push(chunk)
+  }
   return Buffer.concat(chunks).toString("utf8")
 }
 

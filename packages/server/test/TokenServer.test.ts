@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { EmbeddedRegistry, Faults } from "@effect-registry/server"
-import { TokenServer } from "@effect-registry/testing"
+import { EmbeddedRegistry, Faults, TokenServer } from "@effect-registry/server"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,12 +24,16 @@ const ask = (url: string, init: RequestInit = {}): Effect.Effect<Answer> =>
 
 const basic = (name: string, password: string) => ({ authorization: `Basic ${btoa(`${name}:${password}`)}` })
 
-const get = (server: TokenServer.TokenServer, scopes: ReadonlyArray<string>, headers: Record<string, string> = {}) => {
+const get = (
+  server: TokenServer.TokenServerService,
+  scopes: ReadonlyArray<string>,
+  headers: Record<string, string> = {}
+) => {
   const query = new URLSearchParams([["service", server.service], ...scopes.map((scope) => ["scope", scope])])
   return ask(`${server.realm}?${query}`, { headers })
 }
 
-const post = (server: TokenServer.TokenServer, form: Readonly<Record<string, string>>) =>
+const post = (server: TokenServer.TokenServerService, form: Readonly<Record<string, string>>) =>
   ask(server.realm, { method: "POST", body: new URLSearchParams({ service: server.service, ...form }) })
 
 describe("TokenServer", () => {
@@ -102,6 +105,33 @@ describe("TokenServer", () => {
       })
     )
   })
+  describe("layer", () => {
+    const guarded = Layer.unwrapEffect(
+      Effect.map(TokenServer.TokenServer, (tokens) =>
+        EmbeddedRegistry.layerMemory({ onRequest: TokenServer.onRequest(tokens) })
+      )
+    ).pipe(Layer.provideMerge(TokenServer.layer({ users })))
+    it.live("is for registries that are put behind it", () =>
+      Effect.gen(function* () {
+        const { realm } = yield* TokenServer.TokenServer
+        const { url } = yield* EmbeddedRegistry.EmbeddedRegistry
+        const refused = yield* ask(`${url}/v2/`)
+        assert.strictEqual(refused.status, 401)
+        assert.include(refused.headers.get("www-authenticate"), `realm="${realm}"`)
+      }).pipe(Effect.provide(guarded))
+    )
+  })
+  describe("a form without end", () => {
+    it.scopedLive("costs its sender the connection", () =>
+      Effect.gen(function* () {
+        const server = yield* TokenServer.make({ users })
+        const body = new Uint8Array(3 << 20)
+        const sent = yield* Effect.either(Effect.tryPromise(() => fetch(server.realm, { method: "POST", body })))
+        assert.strictEqual(sent._tag, "Left")
+        assert.strictEqual((yield* get(server, [], basic("ann", "secret"))).status, 200)
+      })
+    )
+  })
   describe("script", () => {
     it.scopedLive("answers in the server's place", () =>
       Effect.gen(function* () {
@@ -151,7 +181,7 @@ describe("TokenServer", () => {
       Effect.gen(function* () {
         const tokens = yield* TokenServer.make({ users })
         const onRequest = TokenServer.onRequest(tokens, { next })
-        const context = yield* Layer.build(EmbeddedRegistry.layerTemp({ onRequest }))
+        const context = yield* Layer.build(EmbeddedRegistry.layerMemory({ onRequest }))
         return { tokens, url: Context.get(context, EmbeddedRegistry.EmbeddedRegistry).url }
       })
     it.scopedLive("says which scope a request needs, and lets it through with a token for that", () =>
@@ -199,7 +229,7 @@ describe("TokenServer", () => {
     it.scopedLive("wants one of the passwords", () =>
       Effect.gen(function* () {
         const onRequest = TokenServer.onRequestBasic({ ann: "secret" })
-        const context = yield* Layer.build(EmbeddedRegistry.layerTemp({ onRequest }))
+        const context = yield* Layer.build(EmbeddedRegistry.layerMemory({ onRequest }))
         const { url } = Context.get(context, EmbeddedRegistry.EmbeddedRegistry)
         const refused = yield* ask(`${url}/v2/`, { headers: basic("ann", "wrong") })
         assert.strictEqual(refused.status, 401)

@@ -1,21 +1,19 @@
 /** Hooks that put an embedded registry behind a token server, or behind passwords. */
-import { Faults } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
-import type { TokenServer } from "../TokenServer.js"
+import * as Faults from "../Faults.js"
+import type { TokenServerService } from "../TokenServer.js"
 import * as Access from "./Access.js"
-
-type Hook = NonNullable<Faults.Hooks["onRequest"]>
 
 export interface Options {
   /** What the challenge names. Default the server itself; a proxy in front of it, for one. */
   readonly realm?: string | (() => string) | undefined
   /** Asked about requests that are let through. */
-  readonly next?: Hook | undefined
+  readonly next?: Faults.Hook | undefined
 }
 
 /** Lets through what comes with a token of the server that is good for it; all else gets a 401 that says what is needed. */
 export const onRequest =
-  (server: TokenServer, options: Options = {}): Hook =>
+  (server: TokenServerService, options: Options = {}): Faults.Hook =>
   (request) => {
     const scopes = Access.needed(request.method, request.path, request.query)
     const value = /^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1]
@@ -34,7 +32,7 @@ export const onRequest =
 
 /** Lets through who comes with one of these passwords, by user name. */
 export const onRequestBasic =
-  (users: Readonly<Record<string, string>>, options: Pick<Options, "next"> = {}): Hook =>
+  (users: Readonly<Record<string, string>>, options: Pick<Options, "next"> = {}): Faults.Hook =>
   (request) => {
     const known = Object.entries(users).map(
       ([name, password]) => `Basic ${Buffer.from(`${name}:${password}`).toString("base64")}`
@@ -46,7 +44,7 @@ export const onRequestBasic =
 
 // internal
 
-const pass = (next: Hook | undefined, request: Faults.Request) =>
+const pass = (next: Faults.Hook | undefined, request: Faults.Request) =>
   next === undefined ? Effect.succeed(undefined) : next(request)
 
 const refuse = (challenge: string) =>
