@@ -11,6 +11,7 @@ import { BlobStore } from "./BlobStore.js"
 import type { Lost } from "./Control/Ownership.js"
 import * as Faults from "./Faults.js"
 import * as Blob from "./Handler/Blob.js"
+import type { Bounds } from "./Handler/Body.js"
 import { type Exchange, type HandlerError, json } from "./Handler/Exchange.js"
 import * as Manifest from "./Handler/Manifest.js"
 import * as Referrers from "./Handler/Referrers.js"
@@ -26,8 +27,8 @@ import * as Route from "./Route.js"
 import * as Unread from "./Unread.js"
 
 export interface Options extends Faults.Hooks {
-  /** Bytes. */
-  readonly maxManifestSize: number
+  /** Of the bodies of manifests. */
+  readonly bounds: Bounds
   /** Whether referrers are listed. */
   readonly referrers: boolean
   /** Whether nothing can be changed. */
@@ -95,9 +96,9 @@ const answerTo = (options: Options, request: Faults.Request, tracked: Tracked, b
   Effect.suspend(() => {
     const route = Route.parse(request.method, request.path, request.query)
     tracked.route = route._tag
-    const { maxManifestSize, referrers } = options
+    const { bounds, referrers } = options
     const { headers, method } = request
-    const exchange = { method, headers, body, maxManifestSize, referrers, proceed: proceedOf(tracked) }
+    const exchange = { method, headers, body, bounds, referrers, proceed: proceedOf(tracked) }
     const work = Effect.zipRight(admit(options, route, request, tracked), handle(options, route, exchange))
     return isStored(route) ? Effect.tap(work, ({ status }) => status === 201 && counted(route)) : work
   }).pipe(

@@ -26,6 +26,7 @@ import * as Control from "./Control.js"
 import * as Expiry from "./Expiry.js"
 import type * as Faults from "./Faults.js"
 import * as Gc from "./Gc.js"
+import * as Body from "./Handler/Body.js"
 import * as Health from "./Health.js"
 import * as Limits from "./Limits.js"
 import * as Listener from "./Listener.js"
@@ -180,7 +181,7 @@ const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<B
     const readOnly = options.readOnly === true || options.upstream !== undefined
     const writes = !readOnly || options.upstream !== undefined
     const app = App.make({
-      maxManifestSize: options.limits?.manifestSize ?? 8 << 20,
+      bounds: Body.bounds(options.limits?.manifestSize ?? 8 << 20, Limits.pace(options.limits ?? {})),
       referrers: options.referrers ?? true,
       readOnly,
       authenticate: options.authenticate,

@@ -1,9 +1,10 @@
 /** What one client, and all of them together, may ask of the registry. */
 import { isIPv6 } from "node:net"
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as OciError from "./OciError.js"
+import type { Pace } from "./storage/Pace.js"
 
 export interface Options {
   /** Largest upload taken, in bytes. Default: as much as the disk holds. */
@@ -21,6 +22,12 @@ export interface Options {
   /** When an upload that gets no bytes is removed. Default 1 day. */
   readonly uploadExpiry?: Duration.DurationInput | undefined
 }
+
+/** How fast bodies have to come. */
+export const pace = ({ bodyRate = 1024, idle = "1 minute" }: Options): Pace => ({
+  idle: Duration.toMillis(idle),
+  rate: bodyRate
+})
 
 export interface Limits {
   /** Lets a request from this address through, or refuses it with `TOOMANYREQUESTS` and `Retry-After`. */

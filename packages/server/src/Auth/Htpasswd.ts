@@ -40,14 +40,16 @@ export const make = (path: string, options: Options = {}): Effect.Effect<Authent
     /** Clients send several requests at once: one check answers them all. */
     const check = (key: string, source: string, { name, password }: Credentials, users: Users) => {
       const hash = users.get(name)
+      // What was asked about a hash of before says nothing of this one.
+      const question = `${key} ${hash ?? ""}`
       const asked =
-        pending.get(key) ??
+        pending.get(question) ??
         // An unknown name takes as long as another one, always the same, would, and is then refused whatever comes.
         checker
           .check(source, password, hash ?? remembered.decoy(name, users))
           .then((matches) => (matches === true ? hash !== undefined : matches))
-          .finally(() => pending.delete(key))
-      pending.set(key, asked)
+          .finally(() => pending.delete(question))
+      pending.set(question, asked)
       return asked
     }
 
@@ -142,8 +144,9 @@ const watched = (path: string) =>
     const again = Effect.gen(function* () {
       const found = yield* versionOf(path)
       if (found === version) return
-      version = found
-      users = (yield* read(path)).users
+      const next = yield* read(path)
+      users = next.users
+      version = next.version
       complaint = undefined
       yield* Effect.logInfo(`the passwords were read again from ${path}`)
     }).pipe(
@@ -151,7 +154,9 @@ const watched = (path: string) =>
         if (message === complaint) return Effect.void
         complaint = message
         return Effect.logWarning(`the passwords read before stay in force: ${path} cannot be used: ${message}`)
-      })
+      }),
+      // Who is removed from the file must not stay by leaving in the middle of this.
+      Effect.uninterruptible
     )
     return (now: number): Effect.Effect<Users> =>
       Effect.suspend(() => {

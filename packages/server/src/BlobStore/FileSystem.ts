@@ -6,13 +6,12 @@ import { dirname } from "node:path"
 import { pipeline } from "node:stream/promises"
 import { Digest } from "@effect-registry/core"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { type BlobStore, UploadError } from "../BlobStore.js"
 import * as KeyedLock from "../KeyedLock.js"
-import type * as Limits from "../Limits.js"
+import * as Limits from "../Limits.js"
 import * as Buffers from "../storage/Buffers.js"
 import { FileBody } from "../storage/FileBody.js"
 import * as Files from "../storage/Files.js"
@@ -119,7 +118,7 @@ const uploads = (
   locked: Locked
 ): Pick<Service, Uploads> => {
   const { openUploads = 1000, uploadSize = Number.POSITIVE_INFINITY } = limits
-  const pace = { idle: Duration.toMillis(limits.idle ?? "1 minute"), rate: limits.bodyRate ?? 1024 }
+  const pace = Limits.pace(limits)
   const buffers = new Buffers.Buffers()
   const sessions = new Sessions(hashing)
   const lock = KeyedLock.make()

@@ -4,12 +4,11 @@ import type { Readable } from "node:stream"
 import { Digest } from "@effect-registry/core"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { type BlobStore, UploadError } from "../BlobStore.js"
 import * as KeyedLock from "../KeyedLock.js"
-import type * as Limits from "../Limits.js"
+import * as Limits from "../Limits.js"
 import * as Contents from "../storage/Contents.js"
 
 export interface Options {
@@ -31,7 +30,7 @@ interface Session {
 
 export const make = ({ contents = Contents.make(), limits }: Options): Context.Tag.Service<BlobStore> => {
   const { openUploads = 1000, uploadSize = 1 << 30 } = limits
-  const pace = { idle: Duration.toMillis(limits.idle ?? "1 minute"), rate: limits.bodyRate ?? 1024 }
+  const pace = Limits.pace(limits)
   const sessions = new Map<string, Session>()
   const lock = KeyedLock.make()
 

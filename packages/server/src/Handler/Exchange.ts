@@ -3,6 +3,7 @@ import type { Readable } from "node:stream"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as OciError from "../OciError.js"
 import type { StorageError } from "../StorageError.js"
+import type { Bounds } from "./Body.js"
 
 export interface Exchange {
   readonly method: string
@@ -12,8 +13,8 @@ export interface Exchange {
   readonly body: Readable
   /** Asks for a body that the client holds back until the request has been looked at. */
   readonly proceed?: (() => void) | undefined
-  /** Largest manifest taken, in bytes. */
-  readonly maxManifestSize: number
+  /** Of the body of a manifest. */
+  readonly bounds: Bounds
   /** Whether this registry lists referrers. */
   readonly referrers: boolean
 }

@@ -9,6 +9,7 @@ import * as ManifestDocument from "../ManifestDocument.js"
 import { type Described, ManifestStore } from "../ManifestStore.js"
 import * as OciError from "../OciError.js"
 import type { ManifestReference } from "../Route.js"
+import * as Body from "./Body.js"
 import * as Conditions from "./Conditions.js"
 import { type Exchange, empty } from "./Exchange.js"
 
@@ -35,33 +36,34 @@ export const get = (name: string, reference: ManifestReference, exchange: Exchan
  * are not here: the specification allows sparse indexes, and tools push them. `tags` are set besides.
  */
 export const put = (name: string, reference: ManifestReference, tags: ReadonlyArray<string>, exchange: Exchange) =>
-  Effect.gen(function* () {
-    const bytes = yield* readBody(exchange)
-    const algorithm = reference._tag === "Digest" ? Digest.algorithm(reference.digest) : "sha256"
-    const digest = digestOf(bytes, algorithm)
-    if (reference._tag === "Digest" && reference.digest !== digest) {
-      return yield* OciError.make("DIGEST_INVALID", "the manifest has another digest", { detail: { digest } })
-    }
-    const document = yield* ManifestDocument.read(bytes, exchange.headers["content-type"])
-    const { annotations, artifactType, children, mediaType, subject } = document
-    const as = { mediaType, digest, size: bytes.length, artifactType, annotations }
-    const refersTo = subject && { subject: subject.digest, as }
-    const all = reference._tag === "Tag" ? [reference.tag] : tags
-    yield* (yield* ManifestStore).change(name, (edit) =>
-      Effect.gen(function* () {
-        if (isConditional(exchange)) yield* Conditions.admit(exchange, yield* current(name, reference))
-        yield* checkBlobs(name, document)
-        yield* edit.put({ digest, mediaType, bytes, tags: all, children, refersTo })
+  Body.use(exchange, (bytes) =>
+    Effect.gen(function* () {
+      const algorithm = reference._tag === "Digest" ? Digest.algorithm(reference.digest) : "sha256"
+      const digest = digestOf(bytes, algorithm)
+      if (reference._tag === "Digest" && reference.digest !== digest) {
+        return yield* OciError.make("DIGEST_INVALID", "the manifest has another digest", { detail: { digest } })
+      }
+      const document = yield* ManifestDocument.read(bytes, exchange.headers["content-type"])
+      const { annotations, artifactType, children, mediaType, subject } = document
+      const as = { mediaType, digest, size: bytes.length, artifactType, annotations }
+      const refersTo = subject && { subject: subject.digest, as }
+      const all = reference._tag === "Tag" ? [reference.tag] : tags
+      yield* (yield* ManifestStore).change(name, (edit) =>
+        Effect.gen(function* () {
+          if (isConditional(exchange)) yield* Conditions.admit(exchange, yield* current(name, reference))
+          yield* checkBlobs(name, document)
+          yield* edit.put({ digest, mediaType, bytes, tags: all, children, refersTo })
+        })
+      )
+      return empty(201, {
+        location: `/v2/${name}/manifests/${digest}`,
+        "docker-content-digest": digest,
+        ...(tags.length === 0 ? {} : { "oci-tag": tags.join(", ") }),
+        // Tells the client that it need not keep the fallback tag of the referrers.
+        ...(subject === undefined || !exchange.referrers ? {} : { "oci-subject": subject.digest })
       })
-    )
-    return empty(201, {
-      location: `/v2/${name}/manifests/${digest}`,
-      "docker-content-digest": digest,
-      ...(tags.length === 0 ? {} : { "oci-tag": tags.join(", ") }),
-      // Tells the client that it need not keep the fallback tag of the referrers.
-      ...(subject === undefined || !exchange.referrers ? {} : { "oci-subject": subject.digest })
     })
-  })
+  )
 
 /** By tag: that tag and nothing else. By digest: the manifest and every tag that names it. */
 export const remove = (name: string, reference: ManifestReference, exchange: Exchange) =>
@@ -142,32 +144,3 @@ const checkBlobs = (name: string, document: ManifestDocument.ManifestDocument) =
 
 /** A manifest of 8 MiB can name 100,000 blobs; nobody reads as many errors. */
 const maxErrors = 100
-
-/** The body, bounded: a gigabyte "manifest" must not be held in memory, nor cost the client its answer. */
-const readBody = (exchange: Exchange): Effect.Effect<Uint8Array, OciError.OciError> =>
-  Effect.suspend(() =>
-    Number(exchange.headers["content-length"] ?? 0) > exchange.maxManifestSize
-      ? tooLarge(exchange)
-      : Effect.async<Uint8Array, OciError.OciError>((resume) => {
-          exchange.proceed?.()
-          const chunks: Array<Uint8Array> = []
-          let size = 0
-          const lost = OciError.make("MANIFEST_INVALID", "the body broke off", { headers: { connection: "close" } })
-          exchange.body
-            .on("data", (chunk: Uint8Array) => {
-              size += chunk.length
-              if (size <= exchange.maxManifestSize) return chunks.push(chunk)
-              exchange.body.pause()
-              return resume(tooLarge(exchange))
-            })
-            .on("end", () => resume(Effect.succeed(Buffer.concat(chunks))))
-            .on("error", () => resume(lost))
-            .on("close", () => resume(lost))
-        })
-  )
-
-const tooLarge = ({ maxManifestSize }: Exchange) =>
-  OciError.make("MANIFEST_INVALID", `a manifest has at most ${maxManifestSize} bytes`, {
-    status: 413,
-    headers: { connection: "close" }
-  })

@@ -9,21 +9,13 @@ import { UploadError } from "../BlobStore.js"
 import { StorageError } from "../StorageError.js"
 import * as Buffers from "./Buffers.js"
 import type { Hash } from "./Hashing.js"
+import { type Pace, Watch } from "./Pace.js"
 
 /** Buffers of one upload that are not yet written and hashed; with more its sender waits. */
 const mostLent = 8
 
 /** Bytes after which the disk is told to begin, so that little is left to wait for at the end. */
 const aheadEvery = 32 << 20
-
-export interface Pace {
-  /** Silence after which the sender counts as gone. Milliseconds. */
-  readonly idle: number
-  /** Bytes a second it must bring on average; time in which it waits for us does not count. */
-  readonly rate: number
-  /** What that is an average of. Milliseconds, default a minute. */
-  readonly window?: number | undefined
-}
 
 export interface Target {
   readonly handle: FileHandle
@@ -263,45 +255,6 @@ class Receiving implements Buffers.Borrower {
     if (this.watch.isTooSlow(this.came, this.body.isPaused())) this.body.destroy(new Error("the client is too slow"))
   }
 }
-
-/** Whether bytes come fast enough. */
-class Watch {
-  private readonly timer: NodeJS.Timeout
-  private lookedAt = performance.now()
-  private last: { at: number; readonly came: number } = { at: this.lookedAt, came: 0 }
-  private begin: { at: number; readonly came: number } = { at: this.lookedAt, came: 0 }
-
-  constructor(
-    private readonly pace: Pace,
-    look: () => void
-  ) {
-    this.timer = setInterval(look, Math.min(1000, Math.max(5, Math.min(pace.idle, pace.window ?? minute) / 4)))
-  }
-
-  isTooSlow(came: number, isHeldBack: boolean): boolean {
-    const { idle, rate, window = minute } = this.pace
-    const now = performance.now()
-    const passed = now - this.lookedAt
-    this.lookedAt = now
-    if (isHeldBack) {
-      this.last.at += passed
-      this.begin.at += passed
-      return false
-    }
-    if (came > this.last.came) this.last = { at: now, came }
-    if (now - this.last.at >= idle) return true
-    if (now - this.begin.at < window) return false
-    const isTooSlow = came - this.begin.came < (rate * window) / 1000
-    this.begin = { at: now, came }
-    return isTooSlow
-  }
-
-  stop(): void {
-    clearInterval(this.timer)
-  }
-}
-
-const minute = 60_000
 
 const lost = Effect.fail(new UploadError({ reason: "ConnectionLost" }))
 

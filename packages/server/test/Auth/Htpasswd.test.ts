@@ -5,6 +5,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { type Auth, EmbeddedRegistry, Htpasswd } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/TestClock"
@@ -159,6 +160,22 @@ describe("Htpasswd", () => {
         expect(statusOf(yield* ask(basic("alice", secret)))).toBe(401)
         expect(statusOf(yield* ask(basic("bob", "geheim")))).toBe(401)
         expect(statusOf(yield* ask(basic("alice", "geheim")))).toBe(200)
+      })
+    )
+
+    it.scoped("is read to its end also where the client that made us look goes away meanwhile", () =>
+      Effect.gen(function* () {
+        const path = yield* fileOf(alice, bob)
+        const authenticate = yield* Htpasswd.make(path)
+        const ask = asking(authenticate)
+        expect(statusOf(yield* ask(basic("alice", secret)))).toBe(200)
+        writeFileSync(path, bob)
+        yield* TestClock.adjust("2 seconds")
+        const leaving = yield* Effect.fork(ask(basic("alice", secret)))
+        yield* Effect.yieldNow()
+        yield* Effect.promise(() => new Promise(setImmediate))
+        yield* Fiber.interrupt(leaving)
+        expect(statusOf(yield* ask(basic("alice", secret)))).toBe(401)
       })
     )
 
