@@ -98,12 +98,15 @@ const lines = ({ collected }: Control.Done, dryRun: boolean): ReadonlyArray<stri
   const { blobs, bytes, manifests, removed, removedCount, uploads } = collected
   const rest = removedCount - removed.length
   const parts = [count(blobs, "blob"), count(manifests, "manifest"), count(uploads, "unfinished upload")]
+  const isShared = removed.filter(({ kind }) => kind !== "upload").length > blobs
   return [
     ...removed.map(line),
     ...(rest > 0 ? [`and ${rest} more`] : []),
-    `${dryRun ? "would free" : "freed"} ${size(bytes)}: ${parts.join(", ")}`
+    `${dryRun ? "would free" : "freed"} ${size(bytes)}: ${parts.join(", ")}${isShared ? sharing : ""}`
   ]
 }
+
+const sharing = " (what another repository still holds frees nothing)"
 
 const line = (entry: Gc.Removed): string =>
   entry.kind === "upload"

@@ -139,7 +139,7 @@ const inFolder = (options: FolderOptions, own: typeof Control.acquire) =>
   Effect.gen(function* () {
     yield* allowed(options)
     const layout = Layout.make(resolve(options.root))
-    yield* Root.prepare(layout)
+    yield* Root.prepare(layout, { cacheOf: options.upstream?.url })
     const control = yield* own(layout.root)
     yield* Root.clear(layout)
     const files = Files.make(layout.tmp, options.fsync ?? true)
@@ -204,7 +204,7 @@ const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<B
         Effect.provide(context),
         // What it collects was pushed by the time of sockets and files.
         Listener.realTime,
-        Effect.tap((collected) => Effect.sync(() => how?.dryRun === true || Metrics.collected(collected)))
+        Effect.tap((collected) => (how?.dryRun === true ? Effect.void : noted(collected)))
       )
     yield* Expiry.run({ expiry: options.limits?.uploadExpiry ?? "1 day" }).pipe(
       Effect.provide(context),
@@ -212,6 +212,15 @@ const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<B
     )
     return { ...address, root: layout?.root, collect }
   })
+
+/** What an operator finds when something is gone. */
+const noted = (collected: Gc.Collected) => {
+  Metrics.collected(collected)
+  const { bytes, removedCount } = collected
+  return removedCount === 0
+    ? Effect.void
+    : Effect.logInfo(`garbage collection took ${removedCount} things out of repositories and freed ${bytes} bytes`)
+}
 
 const listening = ({ host = "127.0.0.1", port = 0, shutdownGrace: grace = "1 second", tls }: Options) => ({
   host,

@@ -12,11 +12,17 @@ import type { Layout } from "./Layout.js"
 /** The version of the format that `docs/registry-storage.md` describes. */
 export const format = 1
 
+/** What a folder is served as. */
+export interface Use {
+  /** The registry that it is a cache of; `undefined` for a registry of its own. */
+  readonly cacheOf: string | undefined
+}
+
 /**
- * Makes an empty or missing folder that of a registry. Fails with `RootUnusable` where it holds something else, or a registry
- * of a version that is not known here; nothing is changed then.
+ * Makes an empty or missing folder that of a registry. Fails with `RootUnusable` where it holds something else, a registry
+ * of a version that is not known here, or one of another use; nothing is changed then.
  */
-export const prepare = (layout: Layout): Effect.Effect<void, ServerError> =>
+export const prepare = (layout: Layout, use?: Use): Effect.Effect<void, ServerError> =>
   Effect.gen(function* () {
     const unusable = (cause: unknown, advice?: string) =>
       new ServerError({ reason: "RootUnusable", subject: layout.root, cause, advice })
@@ -33,7 +39,8 @@ export const prepare = (layout: Layout): Effect.Effect<void, ServerError> =>
         )
       }
     } else {
-      const found = Option.map(decodeVersion(version), ({ format }) => format)
+      const decoded = decodeVersion(version)
+      const found = Option.map(decoded, ({ format }) => format)
       if (!Option.contains(found, format)) {
         const said = Option.match(found, { onNone: () => "no format that makes sense", onSome: (n) => `format ${n}` })
         return yield* unusable(
@@ -41,8 +48,19 @@ export const prepare = (layout: Layout): Effect.Effect<void, ServerError> =>
           "serve it with the version of the program that made it, or copy its images to a new registry with ereg sync"
         )
       }
+      // A cache forgets the tags that the other registry does not have; a registry of its own would lose them.
+      const was = Option.getOrUndefined(decoded)?.cacheOf
+      if (use !== undefined && was !== use.cacheOf) {
+        return yield* unusable(
+          new Error(`it is ${described(was)}, not ${described(use.cacheOf)}`),
+          "give every cache and every registry a folder of its own"
+        )
+      }
     }
-    yield* Effect.tryPromise({ try: () => create(layout, version === undefined), catch: (cause) => unusable(cause) })
+    yield* Effect.tryPromise({
+      try: () => create(layout, version === undefined ? (use ?? { cacheOf: undefined }) : undefined),
+      catch: (cause) => unusable(cause)
+    })
   })
 
 /** Removes what a process that was killed was writing. Only for whoever alone uses the folder. */
@@ -57,7 +75,11 @@ export const clear = (layout: Layout): Effect.Effect<void, ServerError> =>
 
 // internal
 
-const decodeVersion = Schema.decodeOption(Schema.parseJson(Schema.Struct({ format: Schema.Number })))
+const decodeVersion = Schema.decodeOption(
+  Schema.parseJson(Schema.Struct({ format: Schema.Number, cacheOf: Schema.optional(Schema.String) }))
+)
+
+const described = (cacheOf: string | undefined) => (cacheOf === undefined ? "a registry" : `a cache of ${cacheOf}`)
 
 /** What an empty folder may hold: what file systems put there, and what we do before the version is there. */
 const harmless: ReadonlySet<string> = new Set(["lost+found", "tmp"])
@@ -65,13 +87,14 @@ const harmless: ReadonlySet<string> = new Set(["lost+found", "tmp"])
 const strangers = async (layout: Layout): Promise<ReadonlyArray<string>> =>
   (await Files.list(layout.root)).map(({ name }) => name).filter((name) => !harmless.has(name) && !name.startsWith("."))
 
-const create = async (layout: Layout, isNew: boolean): Promise<void> => {
+/** With `as` it is a new one. */
+const create = async (layout: Layout, as: Use | undefined): Promise<void> => {
   await Fs.mkdir(layout.tmp, { recursive: true })
-  if (isNew) {
+  if (as !== undefined) {
     const temporary = join(layout.tmp, randomUUID())
     const handle = await Fs.open(temporary, "w")
     try {
-      await handle.writeFile(`${JSON.stringify({ format })}\n`)
+      await handle.writeFile(`${JSON.stringify({ format, cacheOf: as.cacheOf })}\n`)
       await handle.sync()
     } finally {
       await handle.close()

@@ -35,6 +35,29 @@ describe("Root", () => {
       })
     )
 
+    it.scoped("refuses a cache's folder for a registry or another cache, and a registry's for a cache", () =>
+      Effect.gen(function* () {
+        const [own, cache] = [join(yield* folder, "own"), join(yield* folder, "cache")]
+        const [nothing, one, other] = [undefined, "https://one.example", "https://other.example"]
+        const prepare = (root: string, cacheOf: string | undefined) => Root.prepare(Layout.make(root), { cacheOf })
+        for (let time = 0; time < 2; time++) {
+          yield* prepare(own, nothing)
+          yield* prepare(cache, one)
+        }
+        const messages = [
+          (yield* Effect.flip(prepare(own, one))).message,
+          (yield* Effect.flip(prepare(cache, nothing))).message,
+          (yield* Effect.flip(prepare(cache, other))).message
+        ]
+        assert.deepStrictEqual(messages, [
+          `cannot keep a registry in ${own}: it is a registry, not a cache of ${one}`,
+          `cannot keep a registry in ${cache}: it is a cache of ${one}, not a registry`,
+          `cannot keep a registry in ${cache}: it is a cache of ${one}, not a cache of ${other}`
+        ])
+        yield* Root.prepare(Layout.make(cache))
+      })
+    )
+
     it.scoped("refuses a folder that holds something else, and leaves it as it is", () =>
       Effect.gen(function* () {
         const root = yield* folder
