@@ -45,7 +45,8 @@ const small = 64 << 10
 
 const collect = ({ body, bounds: { pace, size }, proceed }: Exchange): Effect.Effect<Uint8Array, OciError.OciError> =>
   Effect.async((resume) => {
-    const chunks: Array<Uint8Array> = []
+    // Not the chunks as they came: one of a byte costs hundreds.
+    let bytes = Buffer.allocUnsafe(Math.min(size, small))
     let came = 0
     const watch = new Watch(pace, () => watch.isTooSlow(came, false) && settle(tooSlow))
     const settle = (outcome: Effect.Effect<Uint8Array, OciError.OciError>) => {
@@ -54,11 +55,17 @@ const collect = ({ body, bounds: { pace, size }, proceed }: Exchange): Effect.Ef
       resume(outcome)
     }
     const onData = (chunk: Uint8Array) => {
+      const at = came
       came += chunk.length
-      if (came > size) settle(tooLarge(size))
-      else chunks.push(chunk)
+      if (came > size) return settle(tooLarge(size))
+      if (came > bytes.length) {
+        const larger = Buffer.allocUnsafe(Math.min(size, Math.max(came, 2 * bytes.length)))
+        bytes.copy(larger, 0, 0, at)
+        bytes = larger
+      }
+      bytes.set(chunk, at)
     }
-    const onEnd = () => settle(Effect.succeed(Buffer.concat(chunks)))
+    const onEnd = () => settle(Effect.succeed(Buffer.from(bytes.subarray(0, came))))
     const onLost = () => settle(lost)
     proceed?.()
     // A stream that errors also closes; without a listener the error would end the process.

@@ -31,6 +31,24 @@ describe("Body", () => {
       })
     )
 
+    it.live("keeps the bytes and not the pieces they came in, which hold a block of memory each", () =>
+      Effect.gen(function* () {
+        const each = exchange(Body.bounds(mebibyte, patient))
+        const reading = yield* Effect.fork(read(each))
+        yield* Effect.yieldNow()
+        // The same piece of memory again and again: who keeps it sees only what was in it last.
+        const piece = Buffer.alloc(1)
+        for (let at = 0; at < 200_000; at++) {
+          piece[0] = at % 251
+          each.body.emit("data", piece)
+        }
+        each.body.emit("end")
+        const bytes = yield* Fiber.join(reading)
+        assert.strictEqual(bytes.length, 200_000)
+        assert.isTrue(bytes.every((byte, at) => byte === at % 251))
+      })
+    )
+
     it.live("refuses what is announced or comes too large, broken off or too slow", () =>
       Effect.gen(function* () {
         const bounds = Body.bounds(10, patient)
