@@ -13,7 +13,7 @@ const ereg = process.env.BENCH_EREG ?? join(here, "../packages/cli/dist/ereg.cjs
 const ticks = Number(spawnSync("getconf", ["CLK_TCK"], { encoding: "utf8" }).stdout)
 
 const commands = {
-  ereg: ({ data, port }) => [process.execPath, ereg, "serve", "--root", data, "--port", String(port)],
+  ereg: ({ data, port }) => [process.execPath, ereg, "serve", "--root", data, "--port", String(port), "--quiet"],
   "docker-registry": ({ data, folder, port }) => {
     const config = join(folder, "config.yml")
     writeFileSync(

@@ -123,23 +123,16 @@ function file() {
 
 function putFile(url, repository) {
   const { digest, path } = file()
-  const started = output("curl", [
-    "-sS",
-    "-o",
-    "/dev/null",
-    "-X",
-    "POST",
-    "-w",
-    "%header{location}",
-    uploads(url, repository)
-  ])
-  const location = new URL(started, url)
-  location.searchParams.set("digest", digest)
-  return curl("--upload-file", path, "--header", "Expect:", location.href)
+  return curl("--upload-file", path, "--header", "Expect:", startUpload(url, repository, digest))
 }
 
-function uploads(url, repository) {
-  return `${url}/v2/${repository}/blobs/uploads/`
+/** Where the bytes of that digest can be put. */
+function startUpload(url, repository, digest) {
+  const uploads = `${url}/v2/${repository}/blobs/uploads/`
+  const started = output("curl", ["-sS", "-o", "/dev/null", "-X", "POST", "-w", "%header{location}", uploads])
+  const location = new URL(started, url)
+  location.searchParams.set("digest", digest)
+  return location.href
 }
 
 /** The seconds between curl's first byte and the end of the answer. */
@@ -168,19 +161,7 @@ function putImage(url) {
   const layers = [{ ...descriptor, mediaType: "application/vnd.oci.image.layer.v1.tar" }]
   const path = join(cache, "body")
   writeFileSync(path, config)
-  const started = output("curl", [
-    "-sS",
-    "-o",
-    "/dev/null",
-    "-X",
-    "POST",
-    "-w",
-    "%header{location}",
-    uploads(url, "tiny")
-  ])
-  const location = new URL(started, url)
-  location.searchParams.set("digest", digest)
-  curl("--upload-file", path, location.href)
+  curl("--upload-file", path, startUpload(url, "tiny", digest))
   writeFileSync(path, JSON.stringify({ schemaVersion: 2, mediaType, config: descriptor, layers }))
   curl("--upload-file", path, "--header", `Content-Type: ${mediaType}`, `${url}/v2/tiny/manifests/1`)
 }
