@@ -1,33 +1,15 @@
 /** `ereg gc`: frees what the images of a registry on this machine do not need. */
 import * as Command from "@effect/cli/Command"
-import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
-import * as ValidationError from "@effect/cli/ValidationError"
 import type { Control, Gc } from "@effect-registry/server"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { code, Failed } from "./exit.js"
 import type { Page } from "./help.js"
-import { duration, forRegistries, global } from "./options.js"
+import { duration, forRegistries, global, time } from "./options.js"
 import { count, Output, size } from "./output.js"
 import { perform } from "./perform.js"
-
-const time = (name: string, description: string) =>
-  Options.text(name).pipe(
-    Options.withPseudoName("TIME"),
-    Options.withDescription(description),
-    Options.mapEffect((text) =>
-      Option.match(spanOf(text), {
-        onNone: () => {
-          const why = `--${name}: ${JSON.stringify(text)} is no time such as 30m, 2h or 0`
-          return Effect.fail(ValidationError.invalidValue(HelpDoc.p(why)))
-        },
-        onSome: Effect.succeed
-      })
-    ),
-    Options.optional
-  )
 
 /** As other options take it, and also none at all. */
 const spanOf = (text: string): Option.Option<Duration.Duration> =>
@@ -42,10 +24,17 @@ const options = {
   untagged: Options.boolean("untagged").pipe(
     Options.withDescription("Also remove manifests that no tag, index or referrer leads to")
   ),
-  grace: time("grace", "What was pushed, mounted or asked for within this time stays (default: 1h)"),
+  grace: time(
+    "grace",
+    "What was pushed, mounted or asked for within this time stays (default: 1h)",
+    "30m, 2h or 0",
+    spanOf
+  ),
   uploadExpiry: time(
     "upload-expiry",
-    "Uploads that got no byte for this time go (default: what the running registry was told, else 1d)"
+    "Uploads that got no byte for this time go (default: what the running registry was told, else 1d)",
+    "30m, 2h or 0",
+    spanOf
   )
 }
 

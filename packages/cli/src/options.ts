@@ -87,6 +87,25 @@ export const integer = (
     })
   )
 
+/** A length of time, by `parse`; `examples` are for those who write another one. */
+export const time = (
+  name: string,
+  description: string,
+  examples: string,
+  parse = (text: string): Option.Option<Duration.Duration> => duration(text)
+): Options.Options<Option.Option<Duration.Duration>> =>
+  Options.text(name).pipe(
+    Options.withPseudoName("TIME"),
+    Options.withDescription(description),
+    Options.mapEffect((text) =>
+      Option.match(parse(text), {
+        onNone: () => Effect.fail(invalid(`--${name}: ${JSON.stringify(text)} is no time such as ${examples}`)),
+        onSome: Effect.succeed
+      })
+    ),
+    Options.optional
+  )
+
 const oneOf = <A extends string>(name: string, values: ReadonlyArray<A>, text: string) => {
   const value = values.find((each) => each === text)
   return value === undefined
@@ -109,18 +128,10 @@ export const global = {
   concurrency: integer("concurrency", { from: 1, to: 100, description: "Blobs in flight (default: 5)" }).pipe(
     Options.optional
   ),
-  timeout: Options.text("timeout").pipe(
-    Options.withPseudoName("TIME"),
-    Options.withDescription(
-      "Longest time for all of it: 90s, 5m, 1h30m; a number alone is seconds (default: none; EREG_TIMEOUT)"
-    ),
-    Options.mapEffect((value) =>
-      Option.match(duration(value), {
-        onNone: () => Effect.fail(invalid(`--timeout: ${JSON.stringify(value)} is no time such as 90s, 5m or 1h30m`)),
-        onSome: Effect.succeed
-      })
-    ),
-    Options.optional
+  timeout: time(
+    "timeout",
+    "Longest time for all of it: 90s, 5m, 1h30m; a number alone is seconds (default: none; EREG_TIMEOUT)",
+    "90s, 5m or 1h30m"
   ),
   quiet: Options.boolean("quiet").pipe(Options.withDescription("Only warnings and errors on standard error")),
   registry: Options.text("registry").pipe(

@@ -1,8 +1,6 @@
 /** `ereg serve`: a registry on this machine. */
 import * as Command from "@effect/cli/Command"
-import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
-import * as ValidationError from "@effect/cli/ValidationError"
 import { Credentials } from "@effect-registry/core"
 import type { AccessLog, EmbeddedRegistry } from "@effect-registry/server"
 import * as Context from "effect/Context"
@@ -12,7 +10,7 @@ import * as Option from "effect/Option"
 import * as ByteCount from "./byteCount.js"
 import { UsageError } from "./exit.js"
 import type { Page } from "./help.js"
-import { duration, forBlobs, type Global, global, integer } from "./options.js"
+import { forBlobs, type Global, global, integer, time } from "./options.js"
 import { json, Output } from "./output.js"
 import { hostReferences, perform } from "./perform.js"
 import { Stdio } from "./stdio.js"
@@ -53,17 +51,7 @@ const options = {
     "min-body-rate",
     "Bytes a second that an upload must bring, over a minute (default: 1KiB)"
   ).pipe(Options.optional),
-  uploadExpiry: Options.text("upload-expiry").pipe(
-    Options.withPseudoName("TIME"),
-    Options.withDescription("When an upload that gets no bytes is removed (default: 1d)"),
-    Options.mapEffect((value) =>
-      Option.match(duration(value), {
-        onNone: () => invalid(`--upload-expiry: ${JSON.stringify(value)} is no time such as 90m, 6h or 1d`),
-        onSome: Effect.succeed
-      })
-    ),
-    Options.optional
-  )
+  uploadExpiry: time("upload-expiry", "When an upload that gets no bytes is removed (default: 1d)", "90m, 6h or 1d")
 }
 
 export const page: Page = {
@@ -222,5 +210,3 @@ const accessLog = ({ output }: Global) =>
         if (waiting < mostWaiting) error.write(line(entry))
       })
   })
-
-const invalid = (message: string) => Effect.fail(ValidationError.invalidValue(HelpDoc.p(message)))

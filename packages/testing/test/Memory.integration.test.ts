@@ -1,15 +1,14 @@
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { closeSync, openSync, writeSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { EmbeddedRegistry } from "@effect-registry/server"
 import * as Effect from "effect/Effect"
-import { build } from "esbuild"
+import { bundled } from "../../cli/test/support.js"
 import { Fixture, TarBytes } from "../src/index.js"
 import { watchPeak } from "./support/process.js"
+import { temporaryFolder } from "./support/servers.js"
 
 const mebibyte = 1024 * 1024
 
@@ -65,22 +64,8 @@ describe.skipIf(process.platform !== "linux")("memory", () => {
     "stays under 200 MB while a layer of 1 GiB is pushed and pulled",
     () =>
       Effect.gen(function* () {
-        const folder = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "memory-"))),
-          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-        )
-        const command = join(folder, "ereg.cjs")
-        const entry = fileURLToPath(new URL("../../cli/src/bin.ts", import.meta.url))
-        yield* Effect.promise(() =>
-          build({
-            entryPoints: [entry],
-            outfile: command,
-            bundle: true,
-            platform: "node",
-            target: "node20",
-            format: "cjs"
-          })
-        )
+        const folder = yield* temporaryFolder
+        const command = yield* bundled
         const archive = join(folder, "big.tar")
         yield* Effect.sync(() => makeArchive(archive))
         const { host } = yield* EmbeddedRegistry.make({ root: join(folder, "registry"), fsync: false })

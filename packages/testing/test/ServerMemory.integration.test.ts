@@ -1,15 +1,13 @@
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync } from "node:fs"
 import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { build } from "esbuild"
+import { bundled } from "../../cli/test/support.js"
 import { Fixture } from "../src/index.js"
 import { mebibyte, watchPeak } from "./support/process.js"
+import { temporaryFolder } from "./support/servers.js"
 
 const uploads = 50
 const size = 24
@@ -65,23 +63,8 @@ describe.skipIf(process.platform !== "linux")("memory of the registry", () => {
     `stays under 200 MB while ${uploads} uploads come in at once`,
     () =>
       Effect.gen(function* () {
-        const folder = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "server-memory-"))),
-          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-        )
-        const command = join(folder, "ereg.cjs")
-        const entry = fileURLToPath(new URL("../../cli/src/bin.ts", import.meta.url))
-        yield* Effect.promise(() =>
-          build({
-            entryPoints: [entry],
-            outfile: command,
-            bundle: true,
-            platform: "node",
-            target: "node20",
-            format: "cjs",
-            logLevel: "error"
-          })
-        )
+        const folder = yield* temporaryFolder
+        const command = yield* bundled
         const { child, url } = yield* serve(command, join(folder, "registry"))
         const peak = watchPeak(child)
         const common = createHash("sha256")
