@@ -172,8 +172,8 @@ const counted = (route: Stored) =>
   Effect.sync(() => Metrics.blobStored(route.digest === undefined ? "mount" : "upload"))
 
 const metrics = Effect.gen(function* () {
-  const uploads = yield* Effect.option((yield* BlobStore).uploads)
-  const page = yield* Metrics.page(Option.getOrUndefined(Option.map(uploads, ({ length }) => length)))
+  const open = yield* Effect.option((yield* BlobStore).openUploads)
+  const page = yield* Metrics.page(Option.getOrUndefined(open))
   return HttpServerResponse.text(page, { contentType: Prometheus.contentType })
 })
 

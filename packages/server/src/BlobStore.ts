@@ -17,6 +17,9 @@ export interface Blob {
   readonly open: (start: number, end: number) => Readable
 }
 
+/** What is asked for again within this time need not be touched again, on the disk at least. Milliseconds. */
+export const touchEvery = 10 * 60_000
+
 /** A blob as its repository holds it. */
 export interface Held {
   readonly digest: Digest.Digest
@@ -125,6 +128,8 @@ export class BlobStore extends Context.Tag("@effect-registry/server/BlobStore")<
     /** All blobs of a repository, manifests among them. */
     readonly list: (repository: string) => Effect.Effect<ReadonlyArray<Held>, StorageError>
     readonly uploads: Effect.Effect<ReadonlyArray<UnfinishedUpload>, StorageError>
+    /** How many they are, without a look at each. */
+    readonly openUploads: Effect.Effect<number, StorageError>
     /**
      * Frees content that no repository holds and that was not touched since `before` (milliseconds since 1970);
      * with `dryRun` it only counts.

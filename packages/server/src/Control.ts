@@ -5,7 +5,6 @@
 import { randomBytes } from "node:crypto"
 import type { Server, ServerResponse } from "node:http"
 import { resolve } from "node:path"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,17 +14,15 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as FileBlobs from "./BlobStore/FileSystem.js"
-import { BlobStore } from "./BlobStore.js"
 import * as Channel from "./Control/Channel.js"
 import * as Claim from "./Control/Claim.js"
 import * as Collection from "./Control/Collection.js"
 import * as Machine from "./Control/Machine.js"
 import * as Owner from "./Control/Owner.js"
 import * as Ownership from "./Control/Ownership.js"
+import * as FolderStores from "./FolderStores.js"
 import * as Gc from "./Gc.js"
-import * as FileManifests from "./ManifestStore/FileSystem.js"
-import { ManifestStore } from "./ManifestStore.js"
+import { realTime } from "./RealTime.js"
 import { ServerError } from "./ServerError.js"
 import type { StorageError } from "./StorageError.js"
 import * as Files from "./storage/Files.js"
@@ -104,30 +101,15 @@ export const collect = (root: string, options: Gc.Options = {}): Effect.Effect<D
 
 // internal
 
-// Sockets and other processes do not follow a test's clock, so what waits for them does not either.
-const realTime = Effect.withClock(Clock.make())
-
 const io = <A>(root: string, run: () => Promise<A>): Effect.Effect<A, ServerError> =>
   Effect.tryPromise({ try: run, catch: (cause) => new ServerError({ reason: "RootUnusable", subject: root, cause }) })
 
 const offline = (layout: Layout.Layout, options: Gc.Options) =>
   Effect.gen(function* () {
     yield* Root.prepare(layout)
-    const files = Files.make(layout.tmp, true)
     const control = yield* acquire(layout.root)
     yield* Root.clear(layout)
-    const stores = yield* Layer.build(
-      Layer.mergeAll(
-        Layer.scoped(
-          BlobStore,
-          Effect.map(FileBlobs.make({ layout, files, limits: {} }), Ownership.guardBlobs(control.lost))
-        ),
-        Layer.scoped(
-          ManifestStore,
-          Effect.map(FileManifests.make({ layout, files }), Ownership.guardManifests(control.lost))
-        )
-      )
-    )
+    const stores = yield* Layer.build(FolderStores.layer({ layout, fsync: true, limits: {}, lost: control.lost }))
     const collect = (asked: Gc.Options) => Effect.provide(Ownership.collecting(control.lost, Gc.collect(asked)), stores)
     // Another process that asks while this one runs gets the same.
     yield* control.handle({ collect })

@@ -18,28 +18,27 @@ import type * as AccessLog from "./AccessLog.js"
 import { isLoopback } from "./Address.js"
 import * as App from "./App.js"
 import type { Authenticate } from "./Auth.js"
-import * as FileBlobs from "./BlobStore/FileSystem.js"
 import * as MemoryBlobs from "./BlobStore/Memory.js"
 import { BlobStore } from "./BlobStore.js"
 import * as Ownership from "./Control/Ownership.js"
 import * as Control from "./Control.js"
 import * as Expiry from "./Expiry.js"
 import type * as Faults from "./Faults.js"
+import * as FolderStores from "./FolderStores.js"
 import * as Gc from "./Gc.js"
 import * as Body from "./Handler/Body.js"
 import * as Health from "./Health.js"
 import * as Limits from "./Limits.js"
 import * as Listener from "./Listener.js"
-import * as FileManifests from "./ManifestStore/FileSystem.js"
 import * as MemoryManifests from "./ManifestStore/Memory.js"
 import { ManifestStore } from "./ManifestStore.js"
 import * as Metrics from "./Metrics.js"
 import * as Proxy from "./Proxy.js"
+import { realTime } from "./RealTime.js"
 import { Requests } from "./Requests.js"
 import { ServerError } from "./ServerError.js"
 import type { StorageError } from "./StorageError.js"
 import * as Contents from "./storage/Contents.js"
-import * as Files from "./storage/Files.js"
 import * as Layout from "./storage/Layout.js"
 import * as Root from "./storage/Root.js"
 import type * as Tls from "./Tls.js"
@@ -142,15 +141,8 @@ const inFolder = (options: FolderOptions, own: typeof Control.acquire) =>
     yield* Root.prepare(layout, { cacheOf: options.upstream?.url })
     const control = yield* own(layout.root)
     yield* Root.clear(layout)
-    const files = Files.make(layout.tmp, options.fsync ?? true)
     const { lost } = control
-    const stores = Layer.mergeAll(
-      Layer.scoped(
-        BlobStore,
-        Effect.map(FileBlobs.make({ layout, files, limits: options.limits ?? {} }), Ownership.guardBlobs(lost))
-      ),
-      Layer.scoped(ManifestStore, Effect.map(FileManifests.make({ layout, files }), Ownership.guardManifests(lost)))
-    )
+    const stores = FolderStores.layer({ layout, fsync: options.fsync ?? true, limits: options.limits ?? {}, lost })
     const registry = yield* serve(options, { layout, lost }, stores)
     yield* control.handle(registry)
     return registry
@@ -195,7 +187,7 @@ const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<B
     const listener = yield* NodeHttpServer.makeHandler(app).pipe(
       Effect.provide(served),
       Effect.locally(HttpMiddleware.currentTracerDisabledWhen, () => true),
-      Listener.realTime
+      realTime
     )
     const { grace, host, port, tls } = listening(options)
     const address = yield* Listener.make({ host, port, tls, grace }, requests, listener)
@@ -203,13 +195,10 @@ const serve = (options: Options, { layout, lost }: Folder, stores: Layer.Layer<B
       Ownership.collecting(lost, Gc.collect({ uploadExpiry: options.limits?.uploadExpiry, ...how })).pipe(
         Effect.provide(context),
         // What it collects was pushed by the time of sockets and files.
-        Listener.realTime,
+        realTime,
         Effect.tap((collected) => (how?.dryRun === true ? Effect.void : noted(collected)))
       )
-    yield* Expiry.run({ expiry: options.limits?.uploadExpiry ?? "1 day" }).pipe(
-      Effect.provide(context),
-      Listener.realTime
-    )
+    yield* Expiry.run({ expiry: options.limits?.uploadExpiry ?? "1 day" }).pipe(Effect.provide(context), realTime)
     return { ...address, root: layout?.root, collect }
   })
 

@@ -7,7 +7,7 @@ import { Progress } from "@effect-registry/core"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { BlobStore, type Freed } from "./BlobStore.js"
+import { BlobStore, type Freed, touchEvery } from "./BlobStore.js"
 import * as Expiry from "./Expiry.js"
 import * as Plan from "./Gc/Plan.js"
 import * as Remove from "./Gc/Remove.js"
@@ -61,7 +61,8 @@ export const collect = (options: Options = {}): Effect.Effect<Collected, Storage
     const progress = yield* Progress.Progress
     const dryRun = options.dryRun ?? false
     const grace = Duration.toMillis(options.grace ?? "1 hour")
-    const before = (yield* Clock.currentTimeMillis) - grace - (grace > 0 ? unrecorded : 0)
+    // What was asked for may be recorded with a time that is older by as much.
+    const before = (yield* Clock.currentTimeMillis) - grace - (grace > 0 ? touchEvery : 0)
     const limits = { before, untagged: options.untagged ?? false }
     const report = makeReport()
     const expired = yield* Expiry.expire({ expiry: options.uploadExpiry ?? "1 day", dryRun })
@@ -83,9 +84,6 @@ export const collect = (options: Options = {}): Effect.Effect<Collected, Storage
   }).pipe(Effect.withSpan("registry.collect"))
 
 // internal
-
-/** A store that was asked for something need not record it again for so long: what it says is older by as much. Milliseconds. */
-const unrecorded = 10 * 60_000
 
 const repositories = Effect.gen(function* () {
   const holding = yield* (yield* BlobStore).repositories

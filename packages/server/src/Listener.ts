@@ -2,11 +2,11 @@
 import { createServer, type RequestListener, type Server } from "node:http"
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https"
 import type { Socket } from "node:net"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { reachable } from "./Address.js"
+import { realTime } from "./RealTime.js"
 import type { Requests } from "./Requests.js"
 import { ServerError } from "./ServerError.js"
 import * as Tls from "./Tls.js"
@@ -51,11 +51,6 @@ export const make = (
     const host = `${reachable(options.host)}:${port}`
     return { url: `${options.tls === undefined ? "http" : "https"}://${host}`, host, port }
   })
-
-/** Sockets do not follow a test's clock, so what waits for them does not either. */
-export const realTime: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.withClock(
-  Clock.make()
-)
 
 // internal
 

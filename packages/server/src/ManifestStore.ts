@@ -96,6 +96,9 @@ export class ManifestStore extends Context.Tag("@effect-registry/server/Manifest
   }
 >() {}
 
+/** The order of all that is sorted here. */
+export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
 /** That part of a sorted list. */
 export const partOf = (all: ReadonlyArray<Referrer>, part: Part | undefined): ReadonlyArray<Referrer> => {
   if (part === undefined) return all

@@ -9,7 +9,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type BlobStore, UploadError } from "../BlobStore.js"
+import { type BlobStore, touchEvery, UploadError } from "../BlobStore.js"
 import * as KeyedLock from "../KeyedLock.js"
 import * as Limits from "../Limits.js"
 import * as Buffers from "../storage/Buffers.js"
@@ -23,9 +23,6 @@ import * as Walk from "./Walk.js"
 
 /** The size of a read decides the speed of a download. */
 const chunk = 1 << 20
-
-/** A blob that is asked for again within this time is not touched again. Milliseconds. */
-const touchEvery = 10 * 60_000
 
 export interface Options {
   readonly layout: Layout
@@ -46,7 +43,7 @@ export const make = (options: Options): Effect.Effect<Service, never, Scope.Scop
 
 // internal
 
-type Uploads = "startUpload" | "findUpload" | "append" | "openUpload" | "finish" | "cancel"
+type Uploads = "startUpload" | "openUploads" | "findUpload" | "append" | "openUpload" | "finish" | "cancel"
 
 /** Whoever was told that a blob is there must not see it go because it was not yet touched. */
 type Locked = (repository: string, digest: Digest.Digest) => ReturnType<KeyedLock.KeyedLock>
@@ -64,8 +61,9 @@ const blobs = ({ files, layout }: Options, locked: Locked): Omit<Service, Upload
             open: (start: number, end: number) => new FileBody(path, start, end)
           })
           if (Date.now() - stat.mtimeMs < touchEvery) return Effect.succeed(blob)
-          return Effect.map(locked(repository, digest)(Files.attempt("touch a blob", () => touch(path))), (isThere) =>
-            isThere ? blob : Option.none()
+          return Effect.map(
+            locked(repository, digest)(Files.attempt("touch a blob", () => Files.touch(path))),
+            (isThere) => (isThere ? blob : Option.none())
           )
         }
       )
@@ -83,7 +81,7 @@ const blobs = ({ files, layout }: Options, locked: Locked): Omit<Service, Upload
           // One step: the source is there and is linked, or it is not.
           const source = from === undefined ? content : layout.blob(from, digest)
           if ((await Files.ifThere(files.link(source, own).then(() => true))) === undefined) return false
-          if (!(await touch(own))) return false
+          if (!(await Files.touch(own))) return false
           // A sweep may have taken the shared file in the moment before; without it the next push would need more room.
           if ((await Files.sizeOf(content)) === undefined) await files.name(own, content)
           return true
@@ -108,7 +106,7 @@ const blobs = ({ files, layout }: Options, locked: Locked): Omit<Service, Upload
     repositories: Files.attempt("list repositories", () => Walk.repositories(layout)),
     list: (repository) => Files.attempt("list blobs", () => Walk.held(layout, repository)),
     uploads: Files.attempt("list uploads", () => Walk.uploads(layout)),
-    sweep: (options) => Files.attempt("free what nobody holds", () => Walk.sweep(layout, options))
+    sweep: (options) => Files.attempt("free what nobody holds", () => Walk.sweep(files, layout, options))
   }
 }
 
@@ -117,7 +115,7 @@ const uploads = (
   hashing: Hashing.Hashing,
   locked: Locked
 ): Pick<Service, Uploads> => {
-  const { openUploads = 1000, uploadSize = Number.POSITIVE_INFINITY } = limits
+  const { openUploads: mostOpen = 1000, uploadSize = Number.POSITIVE_INFINITY } = limits
   const pace = Limits.pace(limits)
   const buffers = new Buffers.Buffers()
   const sessions = new Sessions(hashing)
@@ -191,7 +189,7 @@ const uploads = (
       Effect.flatMap(
         Files.attempt("start an upload", async () => {
           const open = await opened()
-          if (open.count >= openUploads) return undefined
+          if (open.count >= mostOpen) return undefined
           open.count += 1
           const id = randomUUID()
           const path = layout.upload(repository, id)
@@ -228,6 +226,8 @@ const uploads = (
           return { id, size: size + received }
         })
       ),
+
+    openUploads: Files.attempt("count uploads", async () => (await opened()).count),
 
     openUpload: (repository, id, start, end) => new FileBody(layout.upload(repository, id), start, end),
 
@@ -292,12 +292,12 @@ const hold = async (
   const content = layout.content(digest)
   const own = layout.blob(repository, digest)
   // Its last byte may have come long ago, and it is one file with the blob: that counts as pushed now.
-  await touch(path)
+  await Files.touch(path)
   for (let tries = 1; ; tries++) {
     try {
       const isNew = await files.name(path, content)
       const isNamed = await files.name(content, own)
-      if ((isNew && isNamed) || (await touch(own))) break
+      if ((isNew && isNamed) || (await Files.touch(own))) break
       if (tries === 100) throw new Error(`${own} goes as often as it is made`)
     } catch (cause) {
       // A sweep looked at what is there, or took what was there of old: the next round puts ours there.
@@ -305,17 +305,6 @@ const hold = async (
     }
   }
   await Promise.all([files.syncFolder(dirname(content)), files.syncFolder(dirname(own))])
-}
-
-/** Says that it is in use; `false` where it is not there. That the time cannot be set is no reason to fail. */
-const touch = async (path: string): Promise<boolean> => {
-  const now = new Date()
-  try {
-    await Fs.utimes(path, now, now)
-    return true
-  } catch (cause) {
-    return Files.codeOf(cause) !== "ENOENT"
-  }
 }
 
 const hasOtherName = async (path: string): Promise<boolean> => ((await Files.ifThere(Fs.stat(path)))?.nlink ?? 0) > 1

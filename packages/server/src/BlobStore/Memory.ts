@@ -10,6 +10,7 @@ import { type BlobStore, UploadError } from "../BlobStore.js"
 import * as KeyedLock from "../KeyedLock.js"
 import * as Limits from "../Limits.js"
 import * as Contents from "../storage/Contents.js"
+import type { Pace } from "../storage/Pace.js"
 
 export interface Options {
   /** `uploadSize` (default 1 GiB here), `openUploads`, `bodyRate` and `idle`. */
@@ -29,7 +30,7 @@ interface Session {
 }
 
 export const make = ({ contents = Contents.make(), limits }: Options): Context.Tag.Service<BlobStore> => {
-  const { openUploads = 1000, uploadSize = 1 << 30 } = limits
+  const { openUploads: mostOpen = 1000, uploadSize = 1 << 30 } = limits
   const pace = Limits.pace(limits)
   const sessions = new Map<string, Session>()
   const lock = KeyedLock.make()
@@ -62,7 +63,7 @@ export const make = ({ contents = Contents.make(), limits }: Options): Context.T
 
     startUpload: (repository, algorithm) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        if (sessions.size >= openUploads) return Effect.fail(failure("TooMany"))
+        if (sessions.size >= mostOpen) return Effect.fail(failure("TooMany"))
         const id = randomUUID()
         const [hash, bytes] = [createHash(algorithm), Contents.growing()]
         sessions.set(id, { repository, algorithm, hash, bytes, touched: now, busy: false })
@@ -148,6 +149,8 @@ export const make = ({ contents = Contents.make(), limits }: Options): Context.T
       [...sessions].map(([id, { bytes, repository, touched }]) => ({ id, repository, touched, size: bytes.size() }))
     ),
 
+    openUploads: Effect.sync(() => sessions.size),
+
     sweep: ({ before, dryRun }) =>
       Effect.sync(() => {
         const free = [...contents.all].filter(
@@ -168,13 +171,6 @@ const digestOf = (session: Session, blocks: ReadonlyArray<Uint8Array>, algorithm
   const hash = createHash(algorithm)
   for (const block of blocks) hash.update(block)
   return `${algorithm}:${hash.digest("hex")}`
-}
-
-interface Pace {
-  /** Milliseconds. */
-  readonly idle: number
-  /** Bytes a second. */
-  readonly rate: number
 }
 
 /** Takes all of `body`. What came stays in the session however this ends. */

@@ -1,12 +1,12 @@
 /** What is in the folder of the blobs, read from it: who holds what, and what nobody holds. */
-import { randomUUID } from "node:crypto"
-import type { Dirent } from "node:fs"
+import type { Dirent, Stats } from "node:fs"
 import * as Fs from "node:fs/promises"
 import { join } from "node:path"
 import { Digest } from "@effect-registry/core"
 import type { Freed, Held, UnfinishedUpload } from "../BlobStore.js"
 import * as Files from "../storage/Files.js"
 import { algorithms, type Layout } from "../storage/Layout.js"
+import * as Repositories from "../storage/Repositories.js"
 
 /** Blobs of one repository. */
 export const held = async (layout: Layout, repository: string): Promise<ReadonlyArray<Held>> => {
@@ -24,7 +24,7 @@ export const held = async (layout: Layout, repository: string): Promise<Readonly
 /** Unfinished uploads of all repositories. */
 export const uploads = async (layout: Layout): Promise<ReadonlyArray<UnfinishedUpload>> => {
   const found: Array<UnfinishedUpload> = []
-  for await (const repository of folders(layout)) {
+  for (const repository of await Repositories.names(layout)) {
     await forEachFile(layout.uploads(repository), async (id, path) => {
       const stat = await Files.ifThere(Fs.stat(path))
       if (stat?.isFile() === true) found.push({ id, repository, size: stat.size, touched: stat.mtimeMs })
@@ -36,7 +36,7 @@ export const uploads = async (layout: Layout): Promise<ReadonlyArray<UnfinishedU
 /** Repositories with a blob or an unfinished upload, sorted. */
 export const repositories = async (layout: Layout): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
-  for await (const repository of folders(layout)) {
+  for (const repository of await Repositories.names(layout)) {
     const own = [...algorithms.map((algorithm) => layout.blobs(repository, algorithm)), layout.uploads(repository)]
     for (const folder of own) {
       if ((await Files.list(folder)).length === 0) continue
@@ -44,7 +44,7 @@ export const repositories = async (layout: Layout): Promise<ReadonlyArray<string
       break
     }
   }
-  return found.sort()
+  return found
 }
 
 /**
@@ -52,15 +52,17 @@ export const repositories = async (layout: Layout): Promise<ReadonlyArray<string
  * back, so whoever takes a blob over at the same time keeps it.
  */
 export const sweep = async (
+  files: Files.Files,
   layout: Layout,
   { before, dryRun }: { readonly before: number; readonly dryRun: boolean }
 ): Promise<Freed> => {
   let [blobs, bytes] = [0, 0]
   for (const algorithm of algorithms) {
     await forEachFile(layout.contents(algorithm), async (_, path) => {
+      const isFree = ({ mtimeMs, nlink }: Stats) => nlink === 1 && mtimeMs < before
       const stat = await Files.ifThere(Fs.stat(path))
-      if (stat === undefined || stat.nlink > 1 || stat.mtimeMs >= before) return
-      if (!dryRun && !(await free(path, join(layout.tmp, randomUUID()), before))) return
+      if (stat === undefined || !isFree(stat)) return
+      if (!dryRun && !(await files.removeIf(path, isFree))) return
       blobs += 1
       bytes += stat.size
     })
@@ -69,29 +71,6 @@ export const sweep = async (
 }
 
 // internal
-
-const free = async (path: string, aside: string, before: number): Promise<boolean> => {
-  if ((await Files.ifThere(Fs.rename(path, aside).then(() => true))) === undefined) return false
-  const stat = await Fs.stat(aside)
-  const isFree = stat.nlink === 1 && stat.mtimeMs < before
-  if (!isFree) await Fs.link(aside, path).catch(ignoreExisting)
-  await Fs.unlink(aside)
-  return isFree
-}
-
-const ignoreExisting = (cause: unknown): void => {
-  if (Files.codeOf(cause) !== "EEXIST") throw cause
-}
-
-/** All folders that may be repositories, parents before children. */
-async function* folders(layout: Layout, prefix = ""): AsyncGenerator<string> {
-  for (const entry of await Files.list(join(layout.repositories, prefix))) {
-    if (!entry.isDirectory() || entry.name.startsWith("_")) continue
-    const name = prefix === "" ? entry.name : `${prefix}/${entry.name}`
-    yield name
-    yield* folders(layout, name)
-  }
-}
 
 /** Some at a time, and never all names of a large folder in memory. */
 const forEachFile = async (folder: string, run: (name: string, path: string) => Promise<void>): Promise<void> => {

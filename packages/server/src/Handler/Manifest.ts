@@ -1,5 +1,4 @@
 /** Manifests and their referrers. https://github.com/opencontainers/distribution-spec/blob/967efdc/spec.md#pushing-manifests */
-import { createHash } from "node:crypto"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Digest } from "@effect-registry/core"
 import * as Effect from "effect/Effect"
@@ -9,6 +8,7 @@ import * as ManifestDocument from "../ManifestDocument.js"
 import { type Described, ManifestStore } from "../ManifestStore.js"
 import * as OciError from "../OciError.js"
 import type { ManifestReference } from "../Route.js"
+import { digestOf } from "../storage/Hashing.js"
 import * as Body from "./Body.js"
 import * as Conditions from "./Conditions.js"
 import { type Exchange, empty } from "./Exchange.js"
@@ -114,9 +114,6 @@ const unknown = (reference: ManifestReference) =>
   OciError.make("MANIFEST_UNKNOWN", "the manifest is unknown to this repository", {
     detail: reference._tag === "Tag" ? { tag: reference.tag } : { digest: reference.digest }
   })
-
-const digestOf = (bytes: Uint8Array, algorithm: Digest.Algorithm) =>
-  `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}` as Digest.Digest
 
 const checkBlobs = (name: string, document: ManifestDocument.ManifestDocument) =>
   Effect.gen(function* () {

@@ -1,6 +1,7 @@
 /** When manifests were last asked for: whoever was told that one is there can rely on it for a while. */
 import * as Fs from "node:fs/promises"
 import type { Digest } from "@effect-registry/core"
+import { touchEvery } from "../BlobStore.js"
 import * as Files from "../storage/Files.js"
 import type { Layout } from "../storage/Layout.js"
 
@@ -15,9 +16,6 @@ export interface Asked {
     remove: () => Promise<boolean>
   ) => Promise<boolean>
 }
-
-/** After this time it is written to the manifest's file again. Milliseconds. */
-const writeEvery = 10 * 60_000
 
 /** As many are remembered; of the others the file knows it. */
 const most = 20_000
@@ -36,12 +34,12 @@ export const make = (layout: Layout): Asked => {
       const key = `${repository}@${digest}`
       const now = Date.now()
       const times = known.get(key)
-      if (times !== undefined && now - times.written < writeEvery) times.asked = now
+      if (times !== undefined && now - times.written < touchEvery) times.asked = now
       else {
         if (known.size >= most) known.clear()
         known.set(key, { asked: now, written: now })
         // Nobody waits for it: until it is there we remember.
-        Fs.utimes(layout.blob(repository, digest), now / 1000, now / 1000).catch(() => {})
+        void Files.touch(layout.blob(repository, digest))
       }
       return removing.get(key)
     },

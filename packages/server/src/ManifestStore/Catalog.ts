@@ -1,9 +1,10 @@
 /** Which repositories hold a manifest: the folders are walked once, then changes are followed. */
 import { opendir } from "node:fs/promises"
-import { join } from "node:path"
+import { byCodeUnit } from "../ManifestStore.js"
 import * as Files from "../storage/Files.js"
 import { algorithms, type Layout } from "../storage/Layout.js"
-import { byCodeUnit, including } from "./Records.js"
+import * as Repositories from "../storage/Repositories.js"
+import { including } from "./Records.js"
 
 export interface Catalog {
   /** Sorted by code unit. */
@@ -62,30 +63,9 @@ export const holdsManifest = async (layout: Layout, repository: string): Promise
 
 // internal
 
-/** Every repository that has a folder, also those whose manifests are all gone; each is given to `visit` on the way. */
-const walkFolders = async (
-  layout: Layout,
-  visit: (repository: string) => Promise<void>,
-  prefix = ""
-): Promise<void> => {
-  const folders = (await Files.list(join(layout.repositories, prefix))).filter((entry) => entry.isDirectory())
-  if (folders.some(({ name }) => name.startsWith("_"))) await visit(prefix)
-  const inside = folders.filter(({ name }) => !name.startsWith("_"))
-  // The names of a level are shared out among a few workers; below them it goes on one by one.
-  const width = prefix === "" ? 8 : 1
-  let next = 0
-  const work = async () => {
-    for (let at = next++; at < inside.length; at = next++) {
-      const name = inside[at]?.name ?? ""
-      await walkFolders(layout, visit, prefix === "" ? name : `${prefix}/${name}`)
-    }
-  }
-  await Promise.all(Array.from({ length: width }, work))
-}
-
 const walk = async (layout: Layout, visit: (repository: string) => Promise<void>) => {
   const found: Array<string> = []
-  await walkFolders(layout, async (repository) => {
+  await Repositories.walk(layout, async (repository) => {
     if (await holdsManifest(layout, repository)) found.push(repository)
     await visit(repository)
   })

@@ -3,9 +3,8 @@
  * the entry among the referrers) means nothing without, and tags come after. Removing goes the other way. So a process that is
  * killed leaves no tag and no referrer that names nothing.
  */
-import { randomUUID } from "node:crypto"
 import * as Fs from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import type { Digest } from "@effect-registry/core"
 import type { Edit, Put } from "../ManifestStore.js"
 import * as Commit from "../storage/Commit.js"
@@ -63,7 +62,7 @@ const put = async (context: Context, repository: string, manifest: Put): Promise
     )
   })
   // Content that was there already may look as if nobody had asked for it in a while.
-  if (!parts.some(({ path }) => path === layout.content(digest))) await touch(layout.blob(repository, digest))
+  if (!parts.some(({ path }) => path === layout.content(digest))) await Files.touch(layout.blob(repository, digest))
 
   records.contents.set(digest, bytes)
   records.markers.set(key(repository, digest), { ...marker, durable: true })
@@ -102,12 +101,10 @@ const remove = async (
 }
 
 /** Takes a blob out of its repository unless it is touched meanwhile: whoever pushes its bytes as a blob holds no lock of ours. */
-const release = async ({ files, layout }: Context, own: string, before: number): Promise<void> => {
-  const aside = join(layout.tmp, randomUUID())
-  if ((await Files.ifThere(Fs.rename(own, aside).then(() => true))) === undefined) return
-  if ((await Fs.stat(aside)).mtimeMs >= before) await files.name(aside, own)
-  await Fs.unlink(aside)
-  await files.syncFolder(dirname(own))
+const release = async ({ files }: Context, own: string, before: number): Promise<void> => {
+  await files.removeIf(own, ({ mtimeMs }) => mtimeMs < before)
+  // Also where it came back: that it does is not yet on the disk.
+  await Files.ifThere(files.syncFolder(dirname(own)))
 }
 
 const untag = async (context: Context, repository: string, tag: string): Promise<boolean> => {
@@ -167,9 +164,6 @@ const holds = async (path: string, bytes: Uint8Array): Promise<boolean> => {
   const found = await Files.ifThere(Fs.readFile(path))
   return found?.equals(bytes) ?? false
 }
-
-/** That the time cannot be set is no reason to fail. */
-const touch = (path: string): Promise<void> => Fs.utimes(path, new Date(), new Date()).catch(() => {})
 
 interface Affected {
   readonly digests: ReadonlyArray<Digest.Digest>

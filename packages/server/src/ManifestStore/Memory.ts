@@ -5,7 +5,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as KeyedLock from "../KeyedLock.js"
-import { type Edit, type ManifestStore, type Put, partOf } from "../ManifestStore.js"
+import { byCodeUnit, type Edit, type ManifestStore, type Put, partOf } from "../ManifestStore.js"
 import * as Contents from "../storage/Contents.js"
 
 interface Repository {
@@ -90,5 +90,3 @@ export const make = (contents: Contents.Contents = Contents.make()): Context.Tag
 // internal
 
 const describe = ({ bytes, digest, mediaType }: Put) => ({ digest, mediaType, size: bytes.length })
-
-const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

@@ -2,15 +2,15 @@
  * The small files that say what is a manifest, what a tag names and what refers to what; read once and then remembered.
  * Nothing here changes a file.
  */
-import { createHash } from "node:crypto"
 import * as Fs from "node:fs/promises"
 import { join } from "node:path"
-import { Digest } from "@effect-registry/core"
+import { Digest, Reference } from "@effect-registry/core"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { type Part, partOf, type Referrer, sizeOf } from "../ManifestStore.js"
+import { byCodeUnit, type Part, partOf, type Referrer, sizeOf } from "../ManifestStore.js"
 import * as Cache from "../storage/Cache.js"
 import * as Files from "../storage/Files.js"
+import { digestOf } from "../storage/Hashing.js"
 import type * as Index from "../storage/Index.js"
 import { algorithms, type Layout } from "../storage/Layout.js"
 
@@ -87,7 +87,8 @@ export const make = (layout: Layout): Records => {
         await Files.list(layout.tags(repository))
       )
         .map((entry) => entry.name)
-        .filter((name) => tagPattern.test(name))
+        // Other files in this folder are not ours.
+        .filter(Reference.isTag)
         .sort(byCodeUnit)
     )) ?? []
 
@@ -150,7 +151,8 @@ export const make = (layout: Layout): Records => {
       contents.get(digest, async () => {
         const path = layout.blob(repository, digest)
         const bytes = await Files.ifThere(Fs.readFile(path))
-        if (bytes !== undefined && digestOf(bytes, digest) !== digest) throw new Error(`${path} has another digest`)
+        if (bytes !== undefined && digestOf(bytes, Digest.algorithm(digest)) !== digest)
+          throw new Error(`${path} has another digest`)
         return bytes
       }),
     resolve: async (repository, name) => {
@@ -190,8 +192,6 @@ export const including = <A extends string>(sorted: ReadonlyArray<A>, item: A): 
   return sorted[low] === item ? sorted : [...sorted.slice(0, low), item, ...sorted.slice(low)]
 }
 
-export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
-
 /** Where a file makes no sense it is as if it were not there. */
 export const lenient = <A>(reading: Promise<A | undefined>): Promise<A | undefined> =>
   reading.catch((cause) => {
@@ -206,14 +206,6 @@ class Senseless extends Error {}
 
 const sense = <A>(path: string, decoded: Option.Option<A>): A =>
   Option.getOrThrowWith(decoded, () => new Senseless(`${path} makes no sense`))
-
-/** Other files in the folder of the tags are not ours. */
-const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
-
-const digestOf = (bytes: Uint8Array, like: Digest.Digest) => {
-  const algorithm = Digest.algorithm(like)
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`
-}
 
 const weighTexts = (texts: ReadonlyArray<string>) => texts.reduce((sum, text) => sum + text.length + 32, 0)
 
@@ -235,15 +227,13 @@ const each = async <A, B>(
   return results
 }
 
-const DigestSchema = Schema.String.pipe(Schema.filter((text): text is Digest.Digest => Digest.is(text)))
-
 const decodeMarker = Schema.decodeOption(
   Schema.parseJson(
     Schema.Struct({
       mediaType: Schema.String,
       size: Schema.Number,
-      subject: Schema.optional(DigestSchema),
-      children: Schema.optional(Schema.Array(DigestSchema))
+      subject: Schema.optional(Digest.Digest),
+      children: Schema.optional(Schema.Array(Digest.Digest))
     })
   )
 )
@@ -255,7 +245,7 @@ const decodeReferrer = Schema.decodeOption(
   Schema.parseJson(
     Schema.Struct({
       mediaType: Schema.String,
-      digest: DigestSchema,
+      digest: Digest.Digest,
       size: Schema.Number,
       artifactType: Schema.optional(Schema.String),
       annotations: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String }))

@@ -4,6 +4,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
@@ -71,7 +72,7 @@ export const make = (
       entry.readers += more
       clearTimeout(entry.idle)
       if (entry.readers > 0 || entry.transfer.state !== "Running") return
-      entry.idle = setTimeout(() => void Effect.runFork(Fiber.interrupt(entry.fiber)), lingering)
+      entry.idle = setTimeout(() => entry.fiber.unsafeInterruptAsFork(FiberId.none), lingering)
     }
 
     const remoteBlob = (repository: string, digest: Digest.Digest) =>

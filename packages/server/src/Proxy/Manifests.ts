@@ -1,11 +1,11 @@
 /** Manifests, tags and referrers of a cache. */
-import { createHash } from "node:crypto"
 import { Digest, MediaType } from "@effect-registry/core"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ManifestDocument from "../ManifestDocument.js"
-import { type ManifestStore, type Put, partOf, type Referrer, type Stored } from "../ManifestStore.js"
+import { byCodeUnit, type ManifestStore, type Put, partOf, type Referrer, type Stored } from "../ManifestStore.js"
+import { digestOf } from "../storage/Hashing.js"
 import { type Upstream, UpstreamError } from "../Upstream.js"
 import type { Ask } from "./Ask.js"
 
@@ -25,7 +25,7 @@ export const make = (local: Service, upstream: Upstream, ask: Ask): Service => {
     Effect.gen(function* () {
       const found = yield* upstream.manifest(repository, digest)
       if (Option.isNone(found)) return found
-      if (digestOf(found.value.bytes, digest) !== digest) {
+      if (digestOf(found.value.bytes, Digest.algorithm(digest)) !== digest) {
         return yield* invalid(`the bytes of the manifest ${digest} have another digest`)
       }
       yield* store(repository, found.value, tags)
@@ -114,14 +114,9 @@ export const make = (local: Service, upstream: Upstream, ask: Ask): Service => {
 
 const invalid = (message: string) => new UpstreamError({ reason: "Invalid", message })
 
-const digestOf = (bytes: Uint8Array, like: Digest.Digest) => {
-  const algorithm = Digest.algorithm(like)
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`
-}
-
 const sorted = (tags: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(tags)].sort()
 
-const byDigest = (all: ReadonlyArray<Referrer>) => [...all].sort((a, b) => (a.digest < b.digest ? -1 : 1))
+const byDigest = (all: ReadonlyArray<Referrer>) => [...all].sort((a, b) => byCodeUnit(a.digest, b.digest))
 
 /** What the manifest says of others. One that cannot be decoded is kept as it is: its clients may know better. */
 const toPut = ({ bytes, digest, mediaType, size }: Stored, tags: ReadonlyArray<string>): Effect.Effect<Put> =>

@@ -38,7 +38,7 @@ export const commit = async (
     for (const step of steps) {
       const folders = new Set<string>()
       for (const entry of step) {
-        for (const folder of await makeFolder(dirname(entry.path))) folders.add(folder)
+        for (const folder of await Files.makeFolder(dirname(entry.path))) folders.add(folder)
         const temporary = staged.get(entry)
         if (entry._tag === "Link") await files.name(entry.from, entry.path)
         else if (temporary !== undefined) await Fs.rename(temporary, entry.path)
@@ -79,12 +79,3 @@ const all = async <A>(items: ReadonlyArray<A>, run: (item: A) => Promise<unknown
 
 const syncFolders = (files: Files.Files, folders: ReadonlyArray<string>) =>
   all(folders, (folder) => Files.ifThere(files.syncFolder(folder)))
-
-/** Makes a folder where it is missing; gives the folders whose entries changed by that. */
-const makeFolder = async (path: string): Promise<ReadonlyArray<string>> => {
-  const first = await Fs.mkdir(path, { recursive: true })
-  if (first === undefined) return []
-  const changed: Array<string> = []
-  for (let at = path; at.length >= first.length; at = dirname(at)) changed.push(dirname(at))
-  return changed
-}

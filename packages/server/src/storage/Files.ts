@@ -3,7 +3,7 @@
  * is also on the disk before the answer goes out. "Not there" is a value here, never an error.
  */
 import { randomUUID } from "node:crypto"
-import { constants, type Dirent } from "node:fs"
+import { constants, type Dirent, type Stats } from "node:fs"
 import type { FileHandle } from "node:fs/promises"
 import * as Fs from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -17,6 +17,11 @@ export interface Files {
   readonly link: (from: string, to: string) => Promise<void>
   /** The same, but the folder is not forced to the disk. `false` where something was there under that name. */
   readonly name: (from: string, to: string) => Promise<boolean>
+  /**
+   * Removes a file that is free, as it is once nobody reaches it under its name any more; else it comes back, so whoever takes it
+   * in that moment keeps it. `false` where it is not free or not there. The folder is not forced to the disk.
+   */
+  readonly removeIf: (path: string, isFree: (stat: Stats) => boolean) => Promise<boolean>
   /** Forces a file or folder to the disk; nothing where `fsync` is off. Calls for one path that come together share the wait. */
   readonly sync: (path: string) => Promise<void>
   /** Forces the entries of a folder to the disk, where the system has such a call. */
@@ -40,10 +45,9 @@ export const make = (tmp: string, fsync: boolean): Files => {
       await run()
     } catch (cause) {
       if (codeOf(cause) !== "ENOENT") throw cause
-      const first = await Fs.mkdir(dirname(to), { recursive: true })
+      const changed = await makeFolder(dirname(to))
       await run()
-      if (first === undefined) return
-      for (let at = dirname(to); at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at))
+      for (const folder of changed) await syncFolder(folder)
     }
   }
   const through = async (to: string, fill: (temporary: string) => Promise<void>) => {
@@ -75,6 +79,14 @@ export const make = (tmp: string, fsync: boolean): Files => {
     sync,
     syncFolder,
     name,
+    removeIf: async (path, isFree) => {
+      const aside = join(tmp, randomUUID())
+      if ((await ifThere(Fs.rename(path, aside).then(() => true))) === undefined) return false
+      const gone = isFree(await Fs.stat(aside))
+      if (!gone) await name(aside, path)
+      await Fs.unlink(aside)
+      return gone
+    },
     write: (path, data) => through(path, (temporary) => Fs.writeFile(temporary, data)),
     link: async (from, to) => {
       await name(from, to)
@@ -110,9 +122,29 @@ export const ifThere = async <A>(run: Promise<A>): Promise<A | undefined> => {
 export const remove = async (path: string): Promise<boolean> =>
   (await ifThere(Fs.unlink(path).then(() => true))) ?? false
 
+/** Says that a file is in use; `false` where it is not there. That the time cannot be set is no reason to fail. */
+export const touch = async (path: string): Promise<boolean> => {
+  const now = new Date()
+  try {
+    await Fs.utimes(path, now, now)
+    return true
+  } catch (cause) {
+    return codeOf(cause) !== "ENOENT"
+  }
+}
+
 /** The entries of a folder; none where there is no folder. */
 export const list = async (path: string): Promise<ReadonlyArray<Dirent>> =>
   (await ifThere(Fs.readdir(path, { withFileTypes: true }))) ?? []
+
+/** Makes a folder where it is missing; gives the folders whose entries changed by that. */
+export const makeFolder = async (path: string): Promise<ReadonlyArray<string>> => {
+  const first = await Fs.mkdir(path, { recursive: true })
+  if (first === undefined) return []
+  const changed: Array<string> = []
+  for (let at = path; at.length >= first.length; at = dirname(at)) changed.push(dirname(at))
+  return changed
+}
 
 /** A small text file. */
 export const readText = (path: string): Promise<string | undefined> => ifThere(Fs.readFile(path, "utf8"))

@@ -19,6 +19,11 @@ export interface Hash {
   readonly drop: () => void
 }
 
+/** Of bytes that are in memory anyway. */
+export const digestOf = (bytes: Uint8Array, algorithm: Digest.Algorithm): Digest.Digest =>
+  // A template of these two parts is a digest by its form; its grammar need not be looked at again.
+  `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}` as Digest.Digest
+
 export interface Hashing {
   readonly here: (algorithm: Digest.Algorithm) => Hash
   readonly inThread: (algorithm: Digest.Algorithm) => Hash
